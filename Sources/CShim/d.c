@@ -1,0 +1,1 @@
+int slipway_dummy(void){return 0;}

@@ -1,0 +1,47 @@
+/// Builds as the API and the push see them.
+public protocol BuildService: Sendable {
+    /// Opens a build of a commit that the app's repository holds. Pins it first. `conflict` if one is active.
+    func start(_ app: App, source: Build.Source, options: Build.Options, actor: Principal) async throws(PaaSError)
+        -> Build
+    func cancel(_ build: BuildID) async throws(PaaSError)
+    /// Lines as the pusher sees them (titles `-----> …`, body indented by seven spaces, ` !     ` for errors), from the
+    /// first on. With `follow` it ends when build and rollout are decided, else at the last line there is.
+    func log(_ build: BuildID, follow: Bool) async throws(PaaSError) -> AsyncThrowingStream<String, any Error>
+    /// Waits until the build failed, or its rollout is decided (`noWait`: its release is recorded) and its ref moved.
+    func outcome(_ build: BuildID) async throws(PaaSError) -> BuildOutcome
+    func purgeCache(_ app: AppID) async throws(PaaSError)
+}
+
+public enum BuildOutcome: Sendable, Hashable {
+    case released(version: Int)
+    /// `-o build.only`
+    case built(SlugDigest)
+    /// Words for ` ! [remote rejected] main -> main (…)`, as in `build 12 failed`.
+    case refused(reason: String)
+}
+
+/// Git over HTTP, as the API sees it: bytes to and from git's own programs, streamed.
+public protocol GitTransport: Sendable {
+    /// `GET …/info/refs?service=…`
+    /// - Parameter protocolVersion: the request's `Git-Protocol` header, passed on.
+    func advertise(app: AppID, service: GitService, protocolVersion: String?) async throws(PaaSError) -> any GitExchange
+    /// `POST …/git-upload-pack` or `…/git-receive-pack`. A push carries a ticket that fixes principal and app.
+    func serve(app: AppID, service: GitService, protocolVersion: String?, ticket: String?) async throws(PaaSError)
+        -> any GitExchange
+}
+
+public enum GitService: String, Sendable, Codable {
+    case uploadPack = "git-upload-pack"
+    case receivePack = "git-receive-pack"
+}
+
+/// One run of a git program. The caller writes the request's body, then reads the reply to its end. Back-pressure holds
+/// both ways: `write` returns when the bytes are on their way, `read` gives what there is.
+public protocol GitExchange: Sendable {
+    func write(_ bytes: [UInt8]) async throws(PaaSError)
+    func finishWriting() async throws(PaaSError)
+    /// Next part of the reply, at most 64 KiB; nil at the end. Throws if the program failed without a reply.
+    func read() async throws(PaaSError) -> [UInt8]?
+    /// Ends the program if it still runs. Fine after the end.
+    func close() async
+}

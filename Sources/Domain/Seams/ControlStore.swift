@@ -1,0 +1,196 @@
+/// What the REST API needs of the store. Every method is one transaction. Methods that take a principal answer `notFound`
+/// for what it may not know of. `unavailable` when the database is away.
+public protocol ControlStore: Sendable {
+    // Tokens
+    /// Nil for an unknown, expired or revoked secret. `secretHash` is the SHA-256 of the secret.
+    func principal(secretHash: [UInt8], now: Timestamp) async throws(PaaSError) -> Principal?
+    /// Makes (or replaces) the built-in admin token's hash.
+    func ensureAdminToken(secretHash: [UInt8], now: Timestamp) async throws(PaaSError)
+    func createToken(
+        role: Role, space: String?, expiresAt: Timestamp?, secretHash: [UInt8], actor: Principal, now: Timestamp
+    )
+        async throws(PaaSError) -> AccessToken
+    func tokens() async throws(PaaSError) -> [AccessToken]
+    func revokeToken(_ id: TokenID, actor: Principal, now: Timestamp) async throws(PaaSError)
+
+    // Spaces
+    func spaces(for principal: Principal) async throws(PaaSError) -> [Space]
+    func putSpace(name: String, actor: Principal, now: Timestamp) async throws(PaaSError) -> (
+        space: Space, created: Bool
+    )
+
+    // Apps
+    func apps(for principal: Principal) async throws(PaaSError) -> [App]
+    func app(named name: String, for principal: Principal) async throws(PaaSError) -> App
+    func putApp(_ request: AppRequest, actor: Principal, now: Timestamp) async throws(PaaSError) -> (
+        app: App, created: Bool
+    )
+    func patchApp(_ app: AppID, _ patch: AppPatch, actor: Principal, now: Timestamp) async throws(PaaSError) -> App
+    /// Marks it for deletion; the scheduler stops what runs and removes the rest.
+    func deleteApp(_ app: AppID, actor: Principal, now: Timestamp) async throws(PaaSError) -> Operation
+
+    // Config
+    func config(_ app: AppID) async throws(PaaSError) -> (vars: ConfigVars, version: Int)
+    /// Nil unsets. One call makes one config version and, if the app has a current release and something changed, one
+    /// release with the current slug. Without any change: no version, no release, a completed operation.
+    func patchConfig(_ app: AppID, changes: [String: ConfigValue?], ifMatch: Int?, actor: Principal, now: Timestamp)
+        async throws(PaaSError) -> ConfigChange
+
+    // Formation
+    func formation(_ app: AppID) async throws(PaaSError) -> (entries: Formation, generation: Int64)
+    func patchFormation(
+        _ app: AppID, changes: [String: FormationChange], ifMatch: Int64?, actor: Principal, now: Timestamp
+    ) async throws(PaaSError) -> (entries: Formation, generation: Int64, operation: Operation)
+
+    // Releases
+    /// Newest first.
+    func releases(_ app: AppID, limit: Int, before: Int?) async throws(PaaSError) -> [Release]
+    func release(_ app: AppID, version: Int) async throws(PaaSError) -> Release
+    /// A new release with the slug and the config of `version`; nil: of the last release that was current before this one.
+    func rollback(_ app: AppID, to version: Int?, actor: Principal, now: Timestamp) async throws(PaaSError) -> (
+        release: Release, operation: Operation
+    )
+    /// A new release of an existing slug (of this app) with the present config.
+    func release(_ app: AppID, slug: SlugDigest, actor: Principal, now: Timestamp) async throws(PaaSError) -> (
+        release: Release, operation: Operation
+    )
+
+    // Processes
+    func processes(_ app: AppID) async throws(PaaSError) -> [ProcessInstance]
+    /// Asks for replacement of one process (`web.1`), of a type (`web`) or, with nil, of all.
+    func replaceProcesses(_ app: AppID, matching name: String?, actor: Principal, now: Timestamp)
+        async throws(PaaSError)
+        -> Operation
+
+    // Ports
+    func ports(_ app: AppID) async throws(PaaSError) -> [PortBinding]
+    func putPort(_ app: AppID, _ request: PortRequest, range: ClosedRange<UInt16>, actor: Principal, now: Timestamp)
+        async throws(PaaSError) -> (port: PortBinding, created: Bool)
+    func deletePort(_ app: AppID, name: String, actor: Principal, now: Timestamp) async throws(PaaSError)
+
+    // Builds
+    /// Newest first.
+    func builds(_ app: AppID, limit: Int, before: Int?) async throws(PaaSError) -> [Build]
+    /// By number or by id.
+    func build(_ app: AppID, _ numberOrID: String) async throws(PaaSError) -> Build
+
+    // Operations and events
+    func operation(_ id: OperationID, for principal: Principal) async throws(PaaSError) -> Operation
+    /// Oldest first, ids above `after`.
+    func events(after: Int64, limit: Int, app: String?, for principal: Principal) async throws(PaaSError) -> [Event]
+    /// The newest event id.
+    func lastEventID() async throws(PaaSError) -> Int64
+
+    /// Fails with `unavailable` when the database does not answer.
+    func ping() async throws(PaaSError)
+    func counts() async throws(PaaSError) -> PlatformCounts
+}
+
+public struct AppRequest: Sendable {
+    public var name: String
+    /// Nil: the caller's only space, else `default`.
+    public var space: String?
+    public var stack: String?
+    public var labels: [String: String]
+    public var buildpacks: [String]
+    public var noPorts: Bool
+    public init(
+        name: String, space: String? = nil, stack: String? = nil, labels: [String: String] = [:],
+        buildpacks: [String] = [],
+        noPorts: Bool = false
+    ) {
+        self.name = name
+        self.space = space
+        self.stack = stack
+        self.labels = labels
+        self.buildpacks = buildpacks
+        self.noPorts = noPorts
+    }
+}
+
+/// Nil: unchanged.
+public struct AppPatch: Sendable {
+    public var stack: String?
+    public var deployBranch: String?
+    public var buildpacks: [String]?
+    public var labels: [String: String]?
+    public init(
+        stack: String? = nil, deployBranch: String? = nil, buildpacks: [String]? = nil, labels: [String: String]? = nil
+    ) {
+        self.stack = stack
+        self.deployBranch = deployBranch
+        self.buildpacks = buildpacks
+        self.labels = labels
+    }
+}
+
+/// Nil: unchanged.
+public struct FormationChange: Sendable {
+    public var quantity: Int?
+    public var memoryBytes: Int64?
+    public var cpuMillis: Int?
+    public var qos: FormationEntry.QualityOfService?
+    public init(
+        quantity: Int? = nil, memoryBytes: Int64? = nil, cpuMillis: Int? = nil,
+        qos: FormationEntry.QualityOfService? = nil
+    ) {
+        self.quantity = quantity
+        self.memoryBytes = memoryBytes
+        self.cpuMillis = cpuMillis
+        self.qos = qos
+    }
+}
+
+public struct ConfigChange: Sendable {
+    public var vars: ConfigVars
+    public var version: Int
+    public var release: Int?
+    public var operation: Operation
+    public init(vars: ConfigVars, version: Int, release: Int?, operation: Operation) {
+        self.vars = vars
+        self.version = version
+        self.release = release
+        self.operation = operation
+    }
+}
+
+/// Nil: the default when made, unchanged when there.
+public struct PortRequest: Sendable {
+    public var name: String
+    public var `protocol`: PortBinding.BindingProtocol
+    public var processType: String?
+    public var targetPort: UInt16?
+    public var publicPort: UInt16?
+    public var affinity: PortBinding.Affinity?
+    public var proxyProtocol: PortBinding.ProxyProtocol?
+    public var drainSeconds: Int?
+    public var plane: PortBinding.Plane?
+    public init(
+        name: String, protocol: PortBinding.BindingProtocol, processType: String? = nil, targetPort: UInt16? = nil,
+        publicPort: UInt16? = nil, affinity: PortBinding.Affinity? = nil,
+        proxyProtocol: PortBinding.ProxyProtocol? = nil, drainSeconds: Int? = nil, plane: PortBinding.Plane? = nil
+    ) {
+        self.name = name
+        self.protocol = `protocol`
+        self.processType = processType
+        self.targetPort = targetPort
+        self.publicPort = publicPort
+        self.affinity = affinity
+        self.proxyProtocol = proxyProtocol
+        self.drainSeconds = drainSeconds
+        self.plane = plane
+    }
+}
+
+public struct PlatformCounts: Sendable, Codable, Hashable {
+    public var apps: Int
+    public var processesUp: Int
+    public var processesWanted: Int
+    public var activeBuilds: Int
+    public init(apps: Int, processesUp: Int, processesWanted: Int, activeBuilds: Int) {
+        self.apps = apps
+        self.processesUp = processesUp
+        self.processesWanted = processesWanted
+        self.activeBuilds = activeBuilds
+    }
+}
