@@ -135,9 +135,9 @@ public struct Settings: Sendable {
     /// paas-git's socket, for the user `paas` only.
     public var gitSocket: String { runDirectory + "/git/git.sock" }
     /// paasd's socket for the proc-receive hook, for the user `paas-git` only.
-    public var pushSocket: String { runDirectory + "/paasd/push.sock" }
+    public var pushSocket: String { runDirectory + "/push/push.sock" }
     /// paasd's socket on which routers follow the table, for the user `paas-router` only.
-    public var tableSocket: String { runDirectory + "/paasd/table.sock" }
+    public var tableSocket: String { runDirectory + "/table/table.sock" }
     /// The private cluster's socket directory.
     public var postgresSocketDirectory: String { runDirectory + "/postgres" }
     public var repositoriesDirectory: String { dataDirectory + "/repos" }

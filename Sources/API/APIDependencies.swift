@@ -1,0 +1,64 @@
+import Domain
+import Logging
+
+/// What kinds of port bindings the platform's router serves. Others are refused rather than accepted and left dead.
+public struct PortCapabilities: Sendable, Hashable {
+    public var protocols: Set<PortBinding.BindingProtocol>
+    public var affinities: Set<PortBinding.Affinity>
+    public var proxyProtocols: Set<PortBinding.ProxyProtocol>
+    public var planes: Set<PortBinding.Plane>
+
+    public init(
+        protocols: Set<PortBinding.BindingProtocol> = [.tcp], affinities: Set<PortBinding.Affinity> = [.none],
+        proxyProtocols: Set<PortBinding.ProxyProtocol> = [.none], planes: Set<PortBinding.Plane> = [.auto, .user]
+    ) {
+        self.protocols = protocols
+        self.affinities = affinities
+        self.proxyProtocols = proxyProtocols
+        self.planes = planes
+    }
+}
+
+/// Everything that the API asks of the other parts.
+public struct APIDependencies: Sendable {
+    public var store: any ControlStore
+    public var engine: any ContainerEngine
+    public var buildEngine: any BuildEngine
+    public var builds: any BuildService
+    public var git: any GitTransport
+    public var repositories: any SourceRepositories
+    public var scheduler: any SchedulerWakeup
+    public var routing: any RoutingFeed
+    public var logs: any LogReader
+    public var status: any StatusSource
+    public var tickets: PushTickets
+    public var ports: PortCapabilities
+    public var settings: Settings
+    /// The epoch of this paasd, for calls of the engine.
+    public var epoch: Int64
+    public var clock: @Sendable () -> Timestamp
+
+    public init(
+        store: any ControlStore, engine: any ContainerEngine, buildEngine: any BuildEngine, builds: any BuildService,
+        git: any GitTransport, repositories: any SourceRepositories, scheduler: any SchedulerWakeup,
+        routing: any RoutingFeed, logs: any LogReader, status: any StatusSource, tickets: PushTickets,
+        ports: PortCapabilities = PortCapabilities(), settings: Settings, epoch: Int64,
+        clock: @escaping @Sendable () -> Timestamp = { Timestamp.now() }
+    ) {
+        self.store = store
+        self.engine = engine
+        self.buildEngine = buildEngine
+        self.builds = builds
+        self.git = git
+        self.repositories = repositories
+        self.scheduler = scheduler
+        self.routing = routing
+        self.logs = logs
+        self.status = status
+        self.tickets = tickets
+        self.ports = ports
+        self.settings = settings
+        self.epoch = epoch
+        self.clock = clock
+    }
+}

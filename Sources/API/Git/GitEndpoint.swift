@@ -1,0 +1,253 @@
+import Domain
+import HTTPTypes
+import Hummingbird
+import HummingbirdCore
+import Logging
+import NIOCore
+
+/// Git's smart HTTP protocol under `/git/{app}.git/`. Bodies are streamed both ways. Errors are plain text, because git
+/// shows that to its user as `remote: …`.
+struct GitEndpoint: Sendable {
+    static let challenge = "Basic realm=\"Slipway\", charset=\"UTF-8\""
+    /// Largest body of a fetch request once unpacked: lists of commits, never objects.
+    static let fetchLimitBytes = 256 << 20
+
+    let dependencies: APIDependencies
+    let authenticator: Authenticator
+
+    private enum Action {
+        case advertise(GitService)
+        case serve(GitService)
+    }
+
+    func respond(_ request: Request, path: [String], logger: Logger) async throws -> Response {
+        // git-lfs shows the `message` of a JSON body only.
+        if path.count > 3, path[2] == "info", path[3] == "lfs" { return Self.largeFileStorage() }
+        do {
+            return try await answer(request, path: path, logger: logger)
+        } catch {
+            return Self.failure(error, request, logger)
+        }
+    }
+
+    private func answer(_ request: Request, path: [String], logger: Logger) async throws -> Response {
+        guard path.count >= 3, path[1].hasSuffix(".git") else {
+            throw PaaSError(.notFound, "there is no repository here; repositories are at /git/APP.git")
+        }
+        let name = String(path[1].dropLast(4))
+        let action = try action(request, Array(path.dropFirst(2)))
+        let principal: Principal
+        do {
+            principal = try await authenticator.principal(request.headers, now: dependencies.clock())
+        } catch {
+            guard error.code == .unauthenticated else { throw error }
+            throw PaaSError(.unauthenticated, "a token is needed as password (any user name): \(error.message)")
+        }
+        let app = try await find(name, principal)
+        switch action {
+        case .advertise(let service):
+            try Self.authorize(principal, service)
+            return try await advertise(service, app, request)
+        case .serve(let service):
+            try Self.authorize(principal, service)
+            return try await serve(service, app, principal, request, logger)
+        }
+    }
+
+    private func action(_ request: Request, _ rest: [String]) throws(PaaSError) -> Action {
+        switch rest {
+        case ["info", "refs"]:
+            guard request.method == .get else { throw PaaSError(.methodNotAllowed, "info/refs takes GET only") }
+            let query = try PercentDecoding.query(request.uri.query ?? "")
+            guard let name = query["service"] else { throw Self.dumbProtocol }
+            guard let service = GitService(rawValue: name), query.count == 1 else {
+                throw PaaSError(.forbidden, "service \(Names.quoted(name)) is not offered here; only fetch and push are")
+            }
+            return .advertise(service)
+        case ["git-upload-pack"], ["git-receive-pack"]:
+            guard let service = GitService(rawValue: rest[0]) else { throw Self.dumbProtocol }
+            guard request.method == .post else { throw PaaSError(.methodNotAllowed, "\(rest[0]) takes POST only") }
+            let type = request.headers[.contentType]?.lowercased()
+            guard type == "application/x-\(service.rawValue)-request" else {
+                throw PaaSError(.unsupportedMediaType, "send application/x-\(service.rawValue)-request, as git does")
+            }
+            return .serve(service)
+        default: throw Self.dumbProtocol
+        }
+    }
+
+    private static let dumbProtocol = PaaSError(
+        .forbidden, "only git's smart HTTP protocol is served here; use git 1.6.6 or later, without GIT_SMART_HTTP=0")
+
+    private func find(_ name: String, _ principal: Principal) async throws(PaaSError) -> App {
+        let missing = PaaSError(
+            .notFound,
+            "there is no app \(Names.quoted(name)) that this token may see; paasctl apps lists them, paasctl apps create \(name.prefix(30)) makes it"
+        )
+        do {
+            try Names.validate(name, "app")
+        } catch {
+            throw PaaSError(.notFound, "there is no app \(Names.quoted(name)); paasctl apps lists them")
+        }
+        let app: App
+        do {
+            app = try await dependencies.store.app(named: name, for: principal)
+        } catch {
+            throw error.code == .notFound ? missing : error
+        }
+        guard !app.deleting else { throw PaaSError(.notFound, "app \(name) is being deleted") }
+        return app
+    }
+
+    private static func authorize(_ principal: Principal, _ service: GitService) throws(PaaSError) {
+        guard service == .uploadPack || principal.mayChangeApps else {
+            throw PaaSError(
+                .forbidden, "the role \(principal.role.rawValue) may fetch, but not push; use a token of another role")
+        }
+    }
+
+    // MARK: Serving
+
+    private func advertise(_ service: GitService, _ app: App, _ request: Request) async throws -> Response {
+        // Also for an app whose repository a crash kept from being made.
+        try await dependencies.repositories.create(app: app.id)
+        let exchange = OwnedExchange(
+            try await dependencies.git.advertise(
+                app: app.id, service: service, protocolVersion: Self.protocolVersion(request)))
+        do {
+            try await exchange.base.finishWriting()
+            let first = try await exchange.base.read()
+            let banner = Self.banner(service, before: first)
+            return Response(
+                status: .ok, headers: Self.headers("application/x-\(service.rawValue)-advertisement"),
+                body: ResponseBody { writer in
+                    do {
+                        if let banner { try await writer.write(banner) }
+                        try await exchange.send(first, to: &writer)
+                    } catch {
+                        await exchange.close()
+                        throw error
+                    }
+                    await exchange.close()
+                    try await writer.finish(nil)
+                })
+        } catch {
+            await exchange.close()
+            throw error
+        }
+    }
+
+    private func serve(
+        _ service: GitService, _ app: App, _ principal: Principal, _ request: Request, _ logger: Logger
+    ) async throws -> Response {
+        let encoding = try RequestPump.encoding(request.headers)
+        var ticket: String?
+        if service == .receivePack {
+            ticket = try dependencies.tickets.issue(
+                PushGrant(principal: principal, app: app.id), now: dependencies.clock())
+        }
+        let tickets = dependencies.tickets
+        let issued = ticket
+        let exchange: OwnedExchange
+        do {
+            exchange = OwnedExchange(
+                try await dependencies.git.serve(
+                    app: app.id, service: service, protocolVersion: Self.protocolVersion(request), ticket: ticket)
+            ) { if let issued { tickets.discard(issued) } }
+        } catch {
+            if let issued { tickets.discard(issued) }
+            throw error
+        }
+        // The program may answer before it has read everything, so that sending and receiving go on side by side.
+        let pump = Task {
+            try await RequestPump(
+                exchange: exchange.base, encoding: encoding,
+                limitBytes: encoding == .gzip ? Self.fetchLimitBytes : nil
+            ).run(request.body)
+        }
+        do {
+            let first = try await withTaskCancellationHandler {
+                try await exchange.base.read()
+            } onCancel: {
+                pump.cancel()
+            }
+            return Response(
+                status: .ok, headers: Self.headers("application/x-\(service.rawValue)-result"),
+                body: ResponseBody { writer in
+                    do {
+                        try await exchange.send(first, to: &writer)
+                    } catch {
+                        pump.cancel()
+                        await exchange.close()
+                        _ = await pump.result
+                        throw error
+                    }
+                    await exchange.close()
+                    // The rest of the request is read and dropped, so that the connection can go on.
+                    if case .failure(let error) = await pump.result {
+                        logger.debug("git request body", metadata: ["app": "\(app.name)", "error": "\(ErrorChain(error))"])
+                    }
+                    try await writer.finish(nil)
+                })
+        } catch {
+            pump.cancel()
+            await exchange.close()
+            // What was wrong with the request's body explains the failure better than the program's silence.
+            if case .failure(let cause) = await pump.result, let known = cause as? PaaSError { throw known }
+            throw error
+        }
+    }
+
+    // MARK: Replies
+
+    private static func protocolVersion(_ request: Request) -> String? {
+        guard let name = HTTPField.Name("Git-Protocol"), let value = request.headers[name] else { return nil }
+        // It becomes an environment variable of git's program.
+        let isClean = value.utf8.count <= 64 && value.utf8.allSatisfy { $0 > 32 && $0 < 127 }
+        return isClean ? value : nil
+    }
+
+    private static func headers(_ type: String) -> HTTPFields {
+        var headers: HTTPFields = [
+            .contentType: type, .expires: "Fri, 01 Jan 1980 00:00:00 GMT",
+            .cacheControl: "no-cache, max-age=0, must-revalidate",
+        ]
+        if let pragma = HTTPField.Name("Pragma") { headers[pragma] = "no-cache" }
+        return headers
+    }
+
+    /// `# service=…`, which stands in front of an advertisement unless it is protocol 2 or brings its own.
+    static func banner(_ service: GitService, before first: [UInt8]?) -> ByteBuffer? {
+        let start = (first ?? []).dropFirst(4)
+        if start.starts(with: "# service=".utf8) || start.starts(with: "version 2".utf8) { return nil }
+        let line = "# service=\(service.rawValue)\n"
+        let length = String(line.utf8.count + 4, radix: 16)
+        return ByteBuffer(string: String(repeating: "0", count: 4 - length.count) + length + line + "0000")
+    }
+
+    private static func largeFileStorage() -> Response {
+        let text = "LFS is not supported; git push --no-verify, or git lfs migrate export"
+        return Response(
+            status: .notFound, headers: [.contentType: "application/vnd.git-lfs+json"],
+            body: .init(
+                byteBuffer: ByteBuffer(bytes: JSONValue.object([.init("message", .string(text))]).encoded())))
+    }
+
+    private static func failure(_ error: any Error, _ request: Request, _ logger: Logger) -> Response {
+        let known =
+            error as? PaaSError
+            ?? PaaSError(.internal, "internal error; the platform's log has the details", cause: error)
+        if Problem.status(known.code).code >= 500 {
+            logger.error(
+                "git request failed", metadata: ["path": "\(request.uri.path)", "error": "\(ErrorChain(known))"])
+        }
+        var headers: HTTPFields = [.contentType: "text/plain; charset=utf-8", .cacheControl: "no-cache"]
+        if known.code == .unauthenticated { headers[.wwwAuthenticate] = challenge }
+        if known.code == .methodNotAllowed {
+            headers[.allow] = request.uri.path.hasSuffix("/info/refs") ? "GET" : "POST"
+        }
+        return Response(
+            status: Problem.status(known.code), headers: headers,
+            body: .init(byteBuffer: ByteBuffer(string: known.message + "\n")))
+    }
+}

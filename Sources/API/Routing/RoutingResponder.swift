@@ -1,0 +1,146 @@
+import Domain
+import FoundationEssentials
+import HTTPTypes
+import Hummingbird
+import HummingbirdCore
+import Logging
+import NIOCore
+
+/// Serves the routing table on paasd's table socket: `GET /v1/table?router=ID` and `POST /v1/routers/{id}/ack`.
+///
+/// There is no token: the socket's directory lets only the routers' user in.
+struct RoutingResponder: HTTPResponder {
+    typealias Context = BasicRequestContext
+
+    static let keepAliveSeconds: Double = 2
+    static let acknowledgementLimit = 16 << 20
+
+    let feed: any RoutingFeed
+    var keepAlive: Duration = .seconds(RoutingResponder.keepAliveSeconds)
+
+    func respond(to request: Request, context: Context) async throws -> Response {
+        do {
+            return try await dispatch(request, context.logger)
+        } catch {
+            return APIResponder.failure(error, request: request, logger: context.logger)
+        }
+    }
+
+    private func dispatch(_ request: Request, _ logger: Logger) async throws -> Response {
+        let path = PercentDecoding.segments(request.uri.path) ?? []
+        if path == ["v1", "table"] {
+            guard request.method == .get else { return notAllowed("GET") }
+            let query = try PercentDecoding.query(request.uri.query ?? "")
+            return try await table(try router(query["router"] ?? ""), logger)
+        }
+        if path.count == 4, path[0] == "v1", path[1] == "routers", path[3] == "ack" {
+            guard request.method == .post else { return notAllowed("POST") }
+            return try await acknowledge(try router(path[2]), request)
+        }
+        throw PaaSError(.notFound, "this socket serves /v1/table?router=ID and /v1/routers/ID/ack")
+    }
+
+    private func notAllowed(_ method: String) -> Response {
+        Problem.response(
+            PaaSError(.methodNotAllowed, "this path takes \(method)"), headers: [.allow: method])
+    }
+
+    private func router(_ id: String) throws(PaaSError) -> String {
+        let isClean = id.utf8.allSatisfy {
+            ($0 >= 97 && $0 <= 122) || ($0 >= 65 && $0 <= 90) || ($0 >= 48 && $0 <= 57) || "-_.".utf8.contains($0)
+        }
+        guard !id.isEmpty, id.utf8.count <= 64, isClean else {
+            throw PaaSError(.malformed, "a router's id is 1 to 64 of A-Z, a-z, 0-9, -, _ and .")
+        }
+        return id
+    }
+
+    private func acknowledge(_ router: String, _ request: Request) async throws -> Response {
+        var bytes: [UInt8] = []
+        for try await buffer in request.body {
+            guard bytes.count + buffer.readableBytes <= Self.acknowledgementLimit else {
+                throw PaaSError(.tooLarge, "an acknowledgement may have at most \(Self.acknowledgementLimit) bytes")
+            }
+            bytes += buffer.readableBytesView
+        }
+        let acknowledgement: RouterAcknowledgement
+        do {
+            acknowledgement = try JSONDecoder().decode(RouterAcknowledgement.self, from: Data(bytes))
+        } catch {
+            throw PaaSError(.malformed, "not a router's acknowledgement", cause: error)
+        }
+        try await feed.acknowledge(router: router, acknowledgement)
+        return Reply.noContent()
+    }
+
+    // MARK: Table
+
+    private enum Signal { case changed, tick }
+
+    private func table(_ router: String, _ logger: Logger) async throws -> Response {
+        // Before the first read, so that no change falls between.
+        let changes = feed.changes()
+        // While the table can't be read, the router is told so by a status, not by a stream without a snapshot.
+        let snapshot = try await feed.current()
+        let feed = feed
+        let keepAlive = keepAlive
+        return Response(
+            status: .ok, headers: [.contentType: "application/x-ndjson", .cacheControl: "no-store"],
+            body: ResponseBody { writer in
+                feed.routerConnected(router)
+                defer { feed.routerDisconnected(router) }
+                try await writer.write(try Self.line(.snapshot(snapshot)))
+                var last = snapshot
+                let (signals, continuation) = AsyncStream.makeStream(of: Signal.self, bufferingPolicy: .bufferingNewest(4))
+                let forward = Task {
+                    for await _ in changes { continuation.yield(.changed) }
+                }
+                let timer = Task {
+                    while !Task.isCancelled {
+                        try await Task.sleep(for: keepAlive)
+                        continuation.yield(.tick)
+                    }
+                }
+                defer {
+                    forward.cancel()
+                    timer.cancel()
+                }
+                for await signal in signals {
+                    // At a tick too, because hints may be lost.
+                    if let message = await Self.news(feed, &last, logger) {
+                        try await writer.write(try Self.line(message))
+                    } else if signal == .tick {
+                        try await writer.write(try Self.line(.keepAlive))
+                    }
+                }
+                try await writer.finish(nil)
+            })
+    }
+
+    /// What the router has to hear to get from `last` to the present table; nil if that is the same, or can't be read now
+    /// (the router goes on with what it has).
+    private static func news(_ feed: any RoutingFeed, _ last: inout RoutingTable, _ logger: Logger) async
+        -> RoutingMessage?
+    {
+        let table: RoutingTable
+        do {
+            table = try await feed.current()
+        } catch {
+            logger.warning("routing table can't be read now", metadata: ["error": "\(ErrorChain(error))"])
+            return nil
+        }
+        guard table.mark != last.mark else { return nil }
+        defer { last = table }
+        guard table.mark.tableID == last.mark.tableID, table.mark.bootID == last.mark.bootID,
+            table.mark.revision >= last.mark.revision
+        else { return .snapshot(table) }
+        return table.change(from: last)
+    }
+
+    private static func line(_ message: RoutingMessage) throws -> ByteBuffer {
+        var buffer = ByteBuffer()
+        buffer.writeBytes(try JSONEncoder().encode(message))
+        buffer.writeString("\n")
+        return buffer
+    }
+}

@@ -1,0 +1,54 @@
+import Domain
+import Logging
+
+/// Everything that builds work with; the wiring fills it in.
+public struct BuildParts: Sendable {
+    public var store: any BuildStore
+    public var engine: any ContainerEngine
+    public var buildEngine: any BuildEngine
+    public var sources: any SourceRepositories
+    public var scheduler: any SchedulerWakeup
+    public var faults: any FaultInjector
+    public var log: any BuildLogStore
+    /// Public ports of an app, to tell the pusher where it is.
+    public var ports: @Sendable (AppID) async throws(PaaSError) -> [PortBinding]
+    /// One release, to tell what a first one could run.
+    public var release: @Sendable (AppID, Int) async throws(PaaSError) -> Release
+    public var settings: Settings
+    /// Environment of every build container besides what a build needs: proxy settings and the like. No secrets.
+    public var environment: [String: String]
+    public var epoch: Int64
+    public var now: @Sendable () -> Timestamp
+    public var logger: Logger
+
+    public init(
+        store: any BuildStore, engine: any ContainerEngine, buildEngine: any BuildEngine,
+        sources: any SourceRepositories, scheduler: any SchedulerWakeup, faults: any FaultInjector,
+        log: any BuildLogStore, ports: @escaping @Sendable (AppID) async throws(PaaSError) -> [PortBinding],
+        release: @escaping @Sendable (AppID, Int) async throws(PaaSError) -> Release, settings: Settings, environment: [String: String], epoch: Int64, now: @escaping @Sendable () -> Timestamp,
+        logger: Logger
+    ) {
+        self.store = store
+        self.engine = engine
+        self.buildEngine = buildEngine
+        self.sources = sources
+        self.scheduler = scheduler
+        self.faults = faults
+        self.log = log
+        self.ports = ports
+        self.release = release
+        self.settings = settings
+        self.environment = environment
+        self.epoch = epoch
+        self.now = now
+        self.logger = logger
+    }
+
+    /// Names of the proxy variables that builds get from paasd's own environment.
+    public static let proxyVariables = [
+        "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "PIP_INDEX_URL",
+        "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST",
+    ]
+    /// Largest checkout, in bytes.
+    public static let checkoutLimitBytes: Int64 = 1 << 30
+}

@@ -1,0 +1,335 @@
+import Domain
+import Logging
+
+/// Drives one build from where it is to its end: opened, built, packed, released, rolled out, ref moved. Every step may be
+/// repeated after a restart; what was done is found by looking at store, engine and log.
+struct BuildRun: Sendable {
+    let parts: BuildParts
+    let watch: ContainerWatch
+    let slots: BuildSlots
+    let progress: BuildProgress
+    let id: BuildID
+    /// Found after a restart: something of it may be there already.
+    let adopted: Bool
+
+    var container: InstanceID { InstanceID(id.uuid) }
+    var logger: Logger {
+        var logger = parts.logger
+        logger[metadataKey: "build"] = "\(id)"
+        return logger
+    }
+
+    /// Ends with `progress.end`, whatever happens.
+    func run() async {
+        do throws(BuildStop) {
+            let build = try await step { () async throws(PaaSError) in try await parts.store.build(id) }
+            do throws(BuildStop) {
+                progress.end(try await outcome(of: build))
+            } catch {
+                progress.end(try await end(build, error))
+            }
+        } catch {
+            if case .failed(let reason) = error {
+                logger.error("a build is left for the next look", metadata: ["error": "\(ErrorChain(reason))"])
+            }
+            progress.end(nil)
+        }
+    }
+
+    private func outcome(of build: Build) async throws(BuildStop) -> BuildOutcome {
+        switch build.state {
+        case .failed, .cancelled:
+            return .refused(reason: "build \(build.number) \(build.state.rawValue)")
+        case .succeeded:
+            return try await Rollout(run: self, build: build).finish()
+        case .queued, .running:
+            break
+        }
+        let app = try await step { () async throws(PaaSError) in try await parts.store.app(build.app) }
+        let slotted = try await makeSlug(build, app)
+        let done = try await release(build, app, slotted)
+        await cleanUp(build, keepCache: true)
+        return try await Rollout(run: self, build: done).finish()
+    }
+
+    // MARK: Steps 1 to 3: from source to slug
+
+    private func makeSlug(_ build: Build, _ app: App) async throws(BuildStop) -> Slug {
+        var found: ContainerObservation?
+        if adopted && build.state == .running {
+            let seen = try await step { () async throws(PaaSError) in
+                try await ContainerWatch.freshList(parts.engine, epoch: parts.epoch)
+            }
+            found = seen.first { $0.id == container }
+            if found == nil {
+                let cursor = try await step { () async throws(PaaSError) in try await parts.log.cursor(id) }
+                // It had begun to write: what it did to the volume is unknown, and running it twice is not for us to choose.
+                guard cursor == nil else {
+                    throw .failed(
+                        PaaSError(
+                            .appFailed, "the host was restarted while the build ran; push again", source: .platform))
+                }
+            }
+        }
+        if found != nil {
+            slots.takeNow()
+        } else {
+            try await waitForSlot()
+        }
+        defer { slots.release() }
+        if found == nil { try await startContainer(build, app) }
+        let ended = try await follow(app)
+        let name = try await readText("result/detected", limit: 1 << 10)
+        if let name {
+            try await step { () async throws(PaaSError) in
+                try await parts.store.setBuildpacks(id, [Build.UsedBuildpack(name: name)])
+            }
+        }
+        if let failure = BuildWords.failure(ended, settings: parts.settings, buildpack: name) { throw .failed(failure) }
+        return try await pack(build, app, buildpack: name ?? "the buildpack")
+    }
+
+    private func waitForSlot() async throws(BuildStop) {
+        let ticket = slots.queue()
+        var said: Int?
+        do throws(BuildStop) {
+            while true {
+                let version = slots.signal.version
+                guard let before = slots.tryTake(ticket) else { return }
+                if said != before {
+                    said = before
+                    await say("-----> Waiting for \(before) other build\(before == 1 ? "" : "s")")
+                }
+                // A wish to cancel is seen within half a second.
+                await slots.signal.wait(after: version, timeout: .milliseconds(500))
+                try await check()
+            }
+        } catch {
+            slots.leave(ticket)
+            throw error
+        }
+    }
+
+    private func startContainer(_ build: Build, _ app: App) async throws(BuildStop) {
+        guard let commit = build.source.commit else {
+            throw .failed(PaaSError(.internal, "the build has no commit"))
+        }
+        if build.state == .queued {
+            try await step { () async throws(PaaSError) in try await parts.store.startBuild(id, now: parts.now()) }
+        }
+        let settings = parts.settings
+        let facts = try await step { () async throws(PaaSError) in
+            try await parts.sources.inspect(app: app.id, commit: commit)
+        }
+        let notes: [String]
+        do throws(PaaSError) {
+            notes = try SourceChecks.check(facts, limitBytes: BuildParts.checkoutLimitBytes)
+        } catch { throw .failed(error) }
+        for note in notes { await say(note) }
+        // A volume of an earlier try may hold half a checkout.
+        if adopted { try await removeVolume(app.id, keepCache: false) }
+        let directory = try await step { () async throws(PaaSError) in
+            try await parts.buildEngine.createBuildVolume(
+                build: id, app: app.id, uidSlot: app.uidSlot, sizeBytes: settings.buildDiskBytes,
+                clearCache: build.options.clearCache, epoch: parts.epoch)
+        }
+        try await step { () async throws(PaaSError) in
+            try await parts.sources.checkout(
+                app: app.id, commit: commit, into: directory, limitBytes: BuildParts.checkoutLimitBytes)
+        }
+        // A broken Procfile shows itself before a long compile.
+        if let procfile = try await read("app/Procfile", limit: Procfile.maximumBytes + 1) {
+            do throws(PaaSError) { _ = try Procfile(procfile) } catch { throw .failed(error) }
+        }
+        try await step { () async throws(PaaSError) in
+            try await parts.buildEngine.sealSource(build: id, uidSlot: app.uidSlot, epoch: parts.epoch)
+        }
+        let config = try await step { () async throws(PaaSError) in
+            // Only the values are needed; naming the tuple's parts keeps them out of any log.
+            try await parts.store.buildConfig(app.id).vars
+        }
+        let spec = spec(build, app, commit: commit, config: config)
+        _ = try await step { () async throws(PaaSError) in try await parts.engine.ensure(spec) }
+    }
+
+    private func spec(_ build: Build, _ app: App, commit: String, config: ConfigVars) -> ContainerSpec {
+        var environment = parts.environment
+        environment["STACK"] = app.stack
+        environment["SOURCE_VERSION"] = commit
+        environment["REQUEST_ID"] = "\(id)"
+        environment["BUILD_NUMBER"] = "\(build.number)"
+        environment["APP_NAME"] = app.name
+        if !app.buildpacks.isEmpty { environment["PAAS_BUILDPACKS"] = app.buildpacks.joined(separator: " ") }
+        return ContainerSpec(
+            id: container, epoch: parts.epoch, generation: app.generation, role: .build, app: app.id,
+            appName: app.name, name: "build.\(build.number)", networkIndex: app.networkIndex, uidSlot: app.uidSlot,
+            stack: build.stack, command: "",
+            environment: environment.sorted { $0.key < $1.key }.map { EnvironmentVariable($0.key, $0.value) },
+            environmentFiles: config.sorted { $0.key < $1.key }.map {
+                EnvironmentVariable(name: $0.key, value: $0.value.bytes)
+            },
+            limits: ContainerSpec.Limits(
+                memoryBytes: parts.settings.buildMemoryBytes, cpuMillis: 2000, pids: 2048, writableBytes: 256 << 20),
+            timeLimitSeconds: parts.settings.buildTimeoutSeconds)
+    }
+
+    /// Copies the container's log into the build's until it has ended and every line is there.
+    private func follow(_ app: App) async throws(BuildStop) -> ContainerObservation {
+        var cursor = try await step { () async throws(PaaSError) in try await parts.log.cursor(id) }
+        var missingLooks = 0
+        var pause = Duration.milliseconds(50)
+        while true {
+            try await check()
+            let version = watch.signal.version
+            // Before reading: lines written before the end are all there once the end is seen.
+            let seen = watch.observation(container)
+            let after = cursor
+            let page = try await step { () async throws(PaaSError) in
+                try await parts.engine.logs(
+                    app: app.id, instance: container, after: after, limit: after == nil ? 10_000 : 1000)
+            }
+            cursor = page.next
+            if !page.lines.isEmpty {
+                let lines = page.lines.map(\.text)
+                try await step { () async throws(PaaSError) in
+                    try await parts.log.append(id, lines, cursor: page.next)
+                }
+                progress.signal.raise()
+                pause = .milliseconds(50)
+                continue
+            }
+            if let seen, seen.state == .exited { return seen }
+            if seen == nil && watch.listed {
+                missingLooks += 1
+                if missingLooks % 10 == 0 {
+                    let all = try await step { () async throws(PaaSError) in
+                        try await ContainerWatch.freshList(parts.engine, epoch: parts.epoch)
+                    }
+                    guard let found = all.first(where: { $0.id == container }) else {
+                        throw .failed(
+                            PaaSError(.appFailed, "the build's container is gone; push again", source: .platform))
+                    }
+                    if found.state == .exited { watch.apply(.changed(found)) }
+                }
+            }
+            await watch.signal.wait(after: version, timeout: pause)
+            pause = min(pause * 2, .milliseconds(250))
+        }
+    }
+
+    private func pack(_ build: Build, _ app: App, buildpack: String) async throws(BuildStop) -> Slug {
+        try await step { () async throws(PaaSError) in
+            try await parts.engine.stop(container, graceSeconds: 0, epoch: parts.epoch)
+        }
+        let procfile = try await read("app/Procfile", limit: Procfile.maximumBytes + 1)
+        let output = try await read("result/release.yml", limit: ReleaseMetadata.maximumBytes + 1)
+        let types: ProcessTypes
+        do throws(PaaSError) {
+            types = try ProcessTypes(
+                procfile: procfile, release: try ReleaseMetadata(output ?? []), buildpack: buildpack)
+        } catch { throw .failed(error) }
+        for line in types.lines { await sayOnce(line) }
+        await sayOnce("-----> Compressing...")
+        let packed = try await step { () async throws(PaaSError) in
+            try await parts.buildEngine.packSlug(
+                build: id, uidSlot: app.uidSlot, limitBytes: parts.settings.slugLimitBytes, epoch: parts.epoch)
+        }
+        await sayOnce("       Done: \(BuildWords.size(packed.imageBytes))")
+        let slug = Slug(
+            digest: packed.digest, stack: build.stack, sizeBytes: packed.sizeBytes, imageBytes: packed.imageBytes,
+            processTypes: types.commands, createdAt: parts.now())
+        try await step { () async throws(PaaSError) in try await parts.store.recordSlug(slug, build: id) }
+        parts.faults.reached(.slugStored)
+        return slug
+    }
+
+    // MARK: Step 4
+
+    private func release(_ build: Build, _ app: App, _ slug: Slug) async throws(BuildStop) -> Build {
+        try await step { () async throws(PaaSError) in
+            // An answer that got lost must not make a second release.
+            if try await parts.store.build(id).state == .succeeded { return }
+            _ = try await parts.store.completeBuild(
+                id, slug: slug, portRange: parts.settings.portRange, now: parts.now())
+        }
+        parts.faults.reached(.releaseRecorded)
+        parts.scheduler.wake(app.id)
+        return try await step { () async throws(PaaSError) in try await parts.store.build(id) }
+    }
+
+    // MARK: The end
+
+    /// The build did not get through: says so, records it, leaves nothing behind.
+    private func end(_ build: Build, _ stop: BuildStop) async throws(BuildStop) -> BuildOutcome {
+        let state: Build.State
+        let error: PaaSError
+        switch stop {
+        case .interrupted: throw stop
+        case .cancelled:
+            state = .cancelled
+            error = PaaSError(.cancelled, "build \(build.number) was cancelled")
+        case .failed(let reason):
+            state = .failed
+            error = reason
+            if reason.source == .platform || reason.source == .dependency {
+                logger.error("a build failed", metadata: ["error": "\(ErrorChain(reason))"])
+            }
+        }
+        // A release is recorded: the build is final already, and what failed is what comes after it.
+        let now = try await persist { () async throws(PaaSError) in try await parts.store.build(id) }
+        if now.state == .succeeded {
+            for line in BuildWords.error(error.message) { await say(line) }
+            let release = now.release.map { "release v\($0)" } ?? "build \(build.number)"
+            return .refused(reason: "\(release): the platform could not follow the rollout")
+        }
+        do throws(PaaSError) {
+            try await parts.engine.stop(container, graceSeconds: state == .cancelled ? 5 : 0, epoch: parts.epoch)
+        } catch {
+            if error.code == .stale { throw .interrupted }
+            logger.warning("a build container could not be stopped", metadata: ["error": "\(ErrorChain(error))"])
+        }
+        for line in BuildWords.error(error.message.prefix(1).uppercased() + error.message.dropFirst()) {
+            await say(line)
+        }
+        if state == .failed { await say(" !     Build \(build.number) failed; what ran before goes on.") }
+        try await persist { () async throws(PaaSError) in
+            if try await parts.store.build(id).state.isFinal { return }
+            try await parts.store.failBuild(id, state: state, error: ErrorReport(error), now: parts.now())
+        }
+        await cleanUp(build, keepCache: false)
+        return .refused(reason: "build \(build.number) \(state.rawValue)")
+    }
+
+    /// Container and volume go. What can't be removed now is removed by the next sweep.
+    func cleanUp(_ build: Build, keepCache: Bool) async {
+        do throws(PaaSError) {
+            try await parts.engine.stop(container, graceSeconds: 0, epoch: parts.epoch)
+            try await parts.engine.remove(container, epoch: parts.epoch)
+            try await parts.buildEngine.finishBuildVolume(
+                build: id, app: build.app, keepCache: keepCache, epoch: parts.epoch)
+        } catch {
+            logger.warning("a build's volume could not be removed yet", metadata: ["error": "\(ErrorChain(error))"])
+        }
+    }
+
+    private func removeVolume(_ app: AppID, keepCache: Bool) async throws(BuildStop) {
+        let volumes = try await step { () async throws(PaaSError) in try await parts.buildEngine.listBuildVolumes() }
+        guard volumes.contains(id) else { return }
+        try await step { () async throws(PaaSError) in
+            try await parts.buildEngine.finishBuildVolume(
+                build: id, app: app, keepCache: keepCache, epoch: parts.epoch)
+        }
+    }
+
+    private func read(_ path: String, limit: Int) async throws(BuildStop) -> [UInt8]? {
+        try await step { () async throws(PaaSError) in
+            try await parts.buildEngine.readBuildFile(build: id, path: path, limit: limit)
+        }
+    }
+
+    private func readText(_ path: String, limit: Int) async throws(BuildStop) -> String? {
+        guard let bytes = try await read(path, limit: limit) else { return nil }
+        let text = String(decoding: bytes, as: UTF8.self).split(whereSeparator: \.isNewline).first ?? ""
+        return text.isEmpty ? nil : String(text.prefix(80))
+    }
+}

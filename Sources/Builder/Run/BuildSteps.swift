@@ -1,0 +1,75 @@
+import Domain
+import Logging
+
+/// How the steps of a build meet the world: interrupted, cancelled, tried again while a part is away, spoken about.
+extension BuildRun {
+    /// How long a step waits for a part of the platform that is away. Restarts take two seconds.
+    static let patience = Duration.seconds(120)
+
+    /// Calls `work`, again while a part of the platform is away. Only for what may be repeated.
+    @discardableResult
+    func step<Value: Sendable>(
+        _ work: @Sendable () async throws(PaaSError) -> Value
+    ) async throws(BuildStop) -> Value {
+        try await check()
+        return try await persist(work)
+    }
+
+    /// As `step`, but also for a build that is being cancelled.
+    @discardableResult
+    func persist<Value: Sendable>(
+        _ work: @Sendable () async throws(PaaSError) -> Value
+    ) async throws(BuildStop) -> Value {
+        let start = ContinuousClock.now
+        var pause = Duration.milliseconds(50)
+        while true {
+            if Task.isCancelled { throw .interrupted }
+            do throws(PaaSError) {
+                return try await work()
+            } catch {
+                if Task.isCancelled || error.code == .stale { throw .interrupted }
+                guard error.code == .unavailable, ContinuousClock.now - start < Self.patience else {
+                    throw .failed(error)
+                }
+            }
+            do { try await Task.sleep(for: pause) } catch { throw .interrupted }
+            pause = min(pause * 2, .seconds(1))
+        }
+    }
+
+    func check() async throws(BuildStop) {
+        if Task.isCancelled { throw .interrupted }
+        if progress.cancelRequested { throw .cancelled }
+    }
+
+    /// A line for the pusher. A log that can't be written does not end a build.
+    func say(_ line: String) async {
+        do throws(PaaSError) {
+            try await parts.log.append(id, [line], cursor: nil)
+        } catch {
+            logger.error("a line of a build's log is lost", metadata: ["error": "\(ErrorChain(error))"])
+        }
+        progress.signal.raise()
+    }
+
+    /// A line that an earlier paasd may have said already.
+    func sayOnce(_ line: String) async {
+        if adopted, await hasSaid(line) { return }
+        await say(line)
+    }
+
+    private func hasSaid(_ line: String) async -> Bool {
+        var position = BuildLogPosition.start
+        do throws(PaaSError) {
+            while true {
+                let page = try await parts.log.read(id, from: position, limit: 1000)
+                if page.lines.contains(line) { return true }
+                if page.lines.isEmpty { return false }
+                position = page.next
+            }
+        } catch {
+            logger.error("a build's log can't be read", metadata: ["error": "\(ErrorChain(error))"])
+            return false
+        }
+    }
+}

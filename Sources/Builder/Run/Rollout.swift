@@ -1,0 +1,130 @@
+import Domain
+import Logging
+
+/// What comes after the release is recorded: waiting until its processes are up, telling where they are, moving the ref.
+struct Rollout: Sendable {
+    let run: BuildRun
+    let build: Build
+
+    private var parts: BuildParts { run.parts }
+
+    func finish() async throws(BuildStop) -> BuildOutcome {
+        guard let version = build.release else {
+            if build.options.buildOnly, let slug = build.slug {
+                await run.sayOnce("       Built slug \(slug); nothing is deployed (build.only)")
+                return .built(slug)
+            }
+            throw .failed(PaaSError(.internal, "a build succeeded without a release"))
+        }
+        if build.refMoved { return .released(version: version) }
+        if !build.options.noWait {
+            await run.sayOnce("-----> Launching...")
+            let decided = try await decision(version)
+            if let reason = decided { return .refused(reason: reason) }
+        }
+        try await tell(version)
+        try await moveRef(version)
+        return .released(version: version)
+    }
+
+    /// Nil: the release is or was current. Else why not.
+    private func decision(_ version: Int) async throws(BuildStop) -> String? {
+        var pause = Duration.milliseconds(100)
+        while true {
+            if Task.isCancelled { throw .interrupted }
+            let (state, output) = try await run.persist { () async throws(PaaSError) in
+                let found = try await parts.store.releaseState(build.app, version: version)
+                return (found.state, found.output)
+            }
+            switch state {
+            case .current: return nil
+            case .failed:
+                let lines = (output ?? "").isEmpty ? [] : BuildWords.body(output ?? "")
+                for line in lines { await run.sayOnce(line) }
+                await run.sayOnce(
+                    " !     Release v\(version) failed; what ran before goes on. The same commit can be pushed again.")
+                return "release v\(version) failed"
+            case .superseded:
+                let wasCurrent = try await run.persist { () async throws(PaaSError) in
+                    try await parts.store.buildsAwaitingRef().contains { $0.id == build.id }
+                }
+                if wasCurrent { return nil }
+                await run.sayOnce(" !     Release v\(version) was superseded by a newer release before it was up.")
+                return "release v\(version) was superseded"
+            case .pending, .rolling: break
+            }
+            do { try await Task.sleep(for: pause) } catch { throw .interrupted }
+            pause = min(pause * 2, .seconds(1))
+        }
+    }
+
+    private func tell(_ version: Int) async throws(BuildStop) {
+        let app = try await run.persist { () async throws(PaaSError) in try await parts.store.app(build.app) }
+        let ports = try await run.persist { () async throws(PaaSError) in try await parts.ports(build.app) }
+        await run.sayOnce(
+            build.options.noWait
+                ? "       Released v\(version); it is being rolled out, follow it with: paasctl ps -a \(app.name)"
+                : "       Released v\(version)")
+        for port in ports.sorted(by: { $0.name < $1.name }) {
+            if port.state == .failed {
+                await run.sayOnce(" !     Port \(port.name) (\(port.publicPort)) does not work: \(port.reason ?? "unknown")")
+            } else {
+                await run.sayOnce(
+                    "       \(app.name) is at \(port.protocol.rawValue) \(publicAddress):\(port.publicPort) (port \(port.name))")
+            }
+        }
+        if version == 1 {
+            let release = try await run.persist { () async throws(PaaSError) in
+                try await parts.release(build.app, version)
+            }
+            let formation = FormationEntry.initial(processTypes: release.processTypes.keys)
+            if !formation.isEmpty, formation.values.allSatisfy({ $0.quantity == 0 }) {
+                await run.sayOnce("       Nothing runs yet. To start a process type, and to give it a public port:")
+                for type in formation.keys.sorted() {
+                    await run.sayOnce("         paasctl scale \(type)=1 -a \(app.name)")
+                }
+                let type = formation.keys.sorted().first ?? "worker"
+                await run.sayOnce(
+                    "         paasctl ports add NAME --protocol tcp|udp --process \(type) -a \(app.name)")
+            }
+        }
+    }
+
+    private var publicAddress: String {
+        let router = parts.settings.routerAddress
+        if router != "0.0.0.0" { return router }
+        // Every address of the host serves: name the one by which callers reach the API.
+        let api = parts.settings.apiAddress
+        let host = api.lastIndex(of: ":").map { String(api[..<$0]) } ?? api
+        return host == "0.0.0.0" || host == "[::]" ? parts.settings.domain : host
+    }
+
+    /// Step 9, by compare-and-swap.
+    private func moveRef(_ version: Int) async throws(BuildStop) {
+        guard build.source.kind == .push, let ref = build.source.ref, let commit = build.source.commit else { return }
+        let zero = PushCommand.zero
+        let old = build.source.previousCommit.flatMap { $0 == zero ? nil : $0 }
+        let branch = ref.hasPrefix("refs/heads/") ? String(ref.dropFirst(11)) : nil
+        let moved = try await run.persist { () async throws(PaaSError) -> Bool in
+            do throws(PaaSError) {
+                try await parts.sources.updateRef(app: build.app, ref: ref, old: old, new: commit)
+            } catch where error.code == .conflict {
+                // Moved before a restart, or by someone else since.
+                return try await parts.sources.readRef(app: build.app, ref: ref) == commit
+            }
+            return true
+        }
+        if moved, let branch {
+            try await run.persist { () async throws(PaaSError) in
+                _ = try await parts.store.fixDeployBranch(build.app, branch)
+                try await parts.sources.setHead(app: build.app, branch: branch)
+            }
+        }
+        if !moved {
+            await run.sayOnce(
+                " !     \(ref) changed while this was built and was left alone; v\(version) runs commit \(commit.prefix(12)).")
+        }
+        parts.faults.reached(.refMoved)
+        try await run.persist { () async throws(PaaSError) in try await parts.store.markRefMoved(build.id) }
+    }
+}

@@ -1,1 +1,0 @@
-int slipway_dummy(void){return 0;}

@@ -1,0 +1,54 @@
+/// What runs first inside a container, as `/bin/bash /paas/launch`.
+///
+/// The environment comes from a file because its values are any bytes but NUL, which OCI's JSON can't carry, and because a
+/// bundle is easier to read by mistake than a file that only the app's own uid may open.
+///
+/// `bash -c` replaces itself by a single command, so the process that is signalled is the app's own; a list as in
+/// `a && b` keeps its meaning, which a literal `exec ` in front would break. Signals go to the whole process group
+/// (`tini -g`), so that the parts of such a list get SIGTERM too.
+enum LaunchScript {
+    /// Inside the container.
+    static let path = "/paas/launch"
+    static let environmentPath = "/paas/environment"
+    static let initPath = "/paas/init"
+    static let buildpacksPath = "/paas/buildpacks"
+
+    /// The arguments of a process.
+    static func arguments(command: String) -> [String] {
+        [initPath, "-g", "--", "/bin/bash", "--noprofile", "--norc", path, "run", command]
+    }
+
+    static let buildArguments = [initPath, "-g", "--", "/bin/bash", "--noprofile", "--norc", path, "build"]
+
+    static let text = #"""
+        # Made by paas-engine. Imports the environment byte for byte, then becomes the app's process.
+        __mode=$1
+        __command=${2-}
+        # Before the app's own variables count: file names in the order of their bytes.
+        LC_ALL=C
+        shopt -s nullglob
+        __profiles=(/app/.profile.d/*.sh)
+        shopt -u nullglob
+        unset LC_ALL
+        mapfile -d '' -t __environment </paas/environment || exit 125
+        for __entry in "${__environment[@]}"; do
+          export "$__entry"
+        done
+        unset __environment __entry
+        if [ "$__mode" = build ]; then
+          unset __mode __command __profiles
+          mkdir -p "$HOME" || exit 125
+          exec /bin/bash /paas/buildpacks/bin/build
+        fi
+        cd /app || exit 125
+        for __profile in "${__profiles[@]}"; do
+          . "$__profile"
+        done
+        if [ -f /app/.profile ]; then
+          . /app/.profile
+        fi
+        unset __mode __profiles __profile
+        exec /bin/bash -c "$__command"
+
+        """#
+}

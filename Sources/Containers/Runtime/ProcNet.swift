@@ -1,0 +1,79 @@
+import Domain
+
+/// `/proc/PID/net/{tcp,tcp6,udp,udp6}`: which sockets are bound in a network namespace.
+public enum ProcNet {
+    /// Above this many bytes of one table the rest is not looked at.
+    static let maximumBytes = 4 << 20
+
+    /// Sockets that take connections (TCP listening) or datagrams (UDP bound). Lines that can't be read are left out.
+    public static func sockets(_ table: some Collection<UInt8>, protocol: TransportProtocol) -> [ObservedSocket] {
+        var found: [ObservedSocket] = []
+        for line in table.split(separator: UInt8(ascii: "\n")) {
+            let fields = line.split(whereSeparator: { $0 == 32 || $0 == 9 })
+            guard fields.count >= 4, fields[0].last == UInt8(ascii: ":") else { continue }
+            if `protocol` == .tcp && !fields[3].elementsEqual("0A".utf8) { continue }
+            // A connected UDP socket takes datagrams from one peer only.
+            if `protocol` == .udp && !fields[3].elementsEqual("07".utf8) { continue }
+            let parts = fields[1].split(separator: UInt8(ascii: ":"))
+            guard parts.count == 2, parts[1].count == 4, let port = hex(parts[1]), port > 0,
+                let bytes = addressBytes(parts[0])
+            else { continue }
+            found.append(
+                ObservedSocket(
+                    protocol: `protocol`, address: text(bytes), port: UInt16(port), isLoopback: isLoopback(bytes)))
+        }
+        return found
+    }
+
+    private static func hex(_ digits: some Collection<UInt8>) -> UInt32? {
+        guard !digits.isEmpty, digits.count <= 8 else { return nil }
+        var value: UInt32 = 0
+        for digit in digits {
+            switch digit {
+            case 48...57: value = value << 4 | UInt32(digit - 48)
+            case 65...70: value = value << 4 | UInt32(digit - 55)
+            case 97...102: value = value << 4 | UInt32(digit - 87)
+            default: return nil
+            }
+        }
+        return value
+    }
+
+    /// The kernel prints each 32-bit word of an address as a number of the host's byte order.
+    private static func addressBytes(_ digits: some Collection<UInt8>) -> [UInt8]? {
+        guard digits.count == 8 || digits.count == 32 else { return nil }
+        var bytes: [UInt8] = []
+        var rest = digits[...]
+        while !rest.isEmpty {
+            guard let word = hex(rest.prefix(8)) else { return nil }
+            withUnsafeBytes(of: word) { bytes += $0 }
+            rest = rest.dropFirst(8)
+        }
+        return bytes
+    }
+
+    private static func isLoopback(_ bytes: [UInt8]) -> Bool {
+        if bytes.count == 4 { return bytes[0] == 127 }
+        if bytes.prefix(10).allSatisfy({ $0 == 0 }) && bytes[10] == 0xFF && bytes[11] == 0xFF { return bytes[12] == 127 }
+        return bytes.prefix(15).allSatisfy { $0 == 0 } && bytes[15] == 1
+    }
+
+    private static func text(_ bytes: [UInt8]) -> String {
+        if bytes.count == 4 { return bytes.map { String($0) }.joined(separator: ".") }
+        if bytes.prefix(10).allSatisfy({ $0 == 0 }) && bytes[10] == 0xFF && bytes[11] == 0xFF {
+            return "::ffff:" + bytes[12...].map { String($0) }.joined(separator: ".")
+        }
+        let groups = stride(from: 0, to: 16, by: 2).map { UInt16(bytes[$0]) << 8 | UInt16(bytes[$0 + 1]) }
+        // The longest run of zeros, of at least two, is written `::`.
+        var best = 0..<0
+        var start = 0
+        while start < 8 {
+            var end = start
+            while end < 8 && groups[end] == 0 { end += 1 }
+            if end - start > best.count { best = start..<end }
+            start = max(end, start + 1)
+        }
+        func join(_ part: ArraySlice<UInt16>) -> String { part.map { String($0, radix: 16) }.joined(separator: ":") }
+        return best.count < 2 ? join(groups[...]) : join(groups[..<best.lowerBound]) + "::" + join(groups[best.upperBound...])
+    }
+}

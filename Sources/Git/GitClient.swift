@@ -1,0 +1,171 @@
+import Domain
+import OS
+import Synchronization
+
+/// The apps' repositories and git's own programs, through the paas-git daemon.
+public final class GitClient: SourceRepositories, GitTransport {
+    private let socket: String
+    private let executor = BlockingExecutor("git-client", width: 16)
+
+    public init(socket: String) { self.socket = socket }
+
+    private static func connect(_ socket: String) throws(PaaSError) -> FrameChannel {
+        do throws(SystemError) {
+            return FrameChannel(try UnixSocket.connect(socket), maximumBytes: 1 << 20)
+        } catch {
+            throw PaaSError(.unavailable, "the git service is not running; try again in a moment", cause: error)
+        }
+    }
+
+    private func call(_ call: GitCall) async throws(PaaSError) -> GitReply {
+        let socket = socket
+        let request = try GitWire.encode(call)
+        let reply = try await executor.run { () throws(PaaSError) -> [UInt8] in
+            let channel = try Self.connect(socket)
+            do throws(SystemError) {
+                try channel.send(request)
+                if let reply = try channel.receive() { return reply }
+            } catch {
+                throw PaaSError(.unavailable, "the git service was interrupted; try again", cause: error)
+            }
+            throw PaaSError(.unavailable, "the git service was interrupted; try again")
+        }
+        let decoded = try GitWire.decode(GitReply.self, reply)
+        if case .failed(let report) = decoded { throw report.asError }
+        return decoded
+    }
+
+    private static func unexpected() -> PaaSError { PaaSError(.internal, "paas-git answered something else than asked") }
+
+    public func create(app: AppID) async throws(PaaSError) { _ = try await call(.create(app: app)) }
+    public func remove(app: AppID) async throws(PaaSError) { _ = try await call(.remove(app: app)) }
+
+    public func list() async throws(PaaSError) -> [AppID] {
+        guard case .apps(let apps) = try await call(.list) else { throw Self.unexpected() }
+        return apps
+    }
+
+    public func pin(app: AppID, build: BuildID, commit: String) async throws(PaaSError) {
+        _ = try await call(.pin(app: app, build: build, commit: commit))
+    }
+
+    public func unpin(app: AppID, build: BuildID) async throws(PaaSError) {
+        _ = try await call(.unpin(app: app, build: build))
+    }
+
+    public func pins(app: AppID) async throws(PaaSError) -> [BuildID] {
+        guard case .builds(let builds) = try await call(.pins(app: app)) else { throw Self.unexpected() }
+        return builds
+    }
+
+    public func resolve(app: AppID, revision: String) async throws(PaaSError) -> String {
+        guard case .text(let text?) = try await call(.resolve(app: app, revision: revision)) else { throw Self.unexpected() }
+        return text
+    }
+
+    public func commitInfo(app: AppID, commit: String) async throws(PaaSError) -> CommitInfo {
+        guard case .commit(let info) = try await call(.commitInfo(app: app, commit: commit)) else { throw Self.unexpected() }
+        return info
+    }
+
+    public func inspect(app: AppID, commit: String) async throws(PaaSError) -> TreeFacts {
+        guard case .facts(let facts) = try await call(.inspect(app: app, commit: commit)) else { throw Self.unexpected() }
+        return facts
+    }
+
+    public func checkout(app: AppID, commit: String, into directory: String, limitBytes: Int64) async throws(PaaSError) {
+        _ = try await call(.checkout(app: app, commit: commit, directory: directory, limitBytes: limitBytes))
+    }
+
+    public func updateRef(app: AppID, ref: String, old: String?, new: String) async throws(PaaSError) {
+        _ = try await call(.updateRef(app: app, ref: ref, old: old, new: new))
+    }
+
+    public func readRef(app: AppID, ref: String) async throws(PaaSError) -> String? {
+        guard case .text(let text) = try await call(.readRef(app: app, ref: ref)) else { throw Self.unexpected() }
+        return text
+    }
+
+    public func setHead(app: AppID, branch: String) async throws(PaaSError) {
+        _ = try await call(.setHead(app: app, branch: branch))
+    }
+
+    public func advertise(app: AppID, service: GitService, protocolVersion: String?) async throws(PaaSError)
+        -> any GitExchange
+    {
+        try await open(.exchange(app: app, service: service, advertise: true, protocolVersion: protocolVersion, ticket: nil))
+    }
+
+    public func serve(app: AppID, service: GitService, protocolVersion: String?, ticket: String?) async throws(PaaSError)
+        -> any GitExchange
+    {
+        try await open(
+            .exchange(app: app, service: service, advertise: false, protocolVersion: protocolVersion, ticket: ticket))
+    }
+
+    private func open(_ call: GitCall) async throws(PaaSError) -> any GitExchange {
+        let socket = socket
+        let request = try GitWire.encode(call)
+        let channel = try await executor.run { () throws(PaaSError) -> FrameChannel in
+            let channel = try Self.connect(socket)
+            do throws(SystemError) { try channel.send(request) } catch {
+                throw PaaSError(.unavailable, "the git service was interrupted; try again", cause: error)
+            }
+            return channel
+        }
+        return SocketExchange(channel)
+    }
+}
+
+/// One run of a git program at the other end of a socket. Two threads of its own: reading waits as long as a build takes.
+final class SocketExchange: GitExchange {
+    private let channel: FrameChannel
+    private let reader = BlockingExecutor("git-read", width: 1)
+    private let writer = BlockingExecutor("git-write", width: 1)
+
+    init(_ channel: FrameChannel) { self.channel = channel }
+
+    deinit {
+        channel.shutdown()
+        reader.close()
+        writer.close()
+    }
+
+    private func send(_ frame: [UInt8]) async throws(PaaSError) {
+        let channel = channel
+        do throws(SystemError) {
+            try await writer.run { () throws(SystemError) in try channel.send(frame) }
+        } catch {
+            throw PaaSError(.unavailable, "the git service was interrupted; try again", cause: error)
+        }
+    }
+
+    func write(_ bytes: [UInt8]) async throws(PaaSError) {
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            try await send([GitFrame.input] + rest.prefix(65_536))
+            rest = rest.dropFirst(65_536)
+        }
+    }
+
+    func finishWriting() async throws(PaaSError) { try await send([GitFrame.endOfInput]) }
+
+    func read() async throws(PaaSError) -> [UInt8]? {
+        let channel = channel
+        let frame: [UInt8]?
+        do throws(SystemError) {
+            frame = try await reader.run { () throws(SystemError) in try channel.receive() }
+        } catch {
+            throw PaaSError(.unavailable, "the git service was interrupted; try again", cause: error)
+        }
+        guard let frame, let tag = frame.first else {
+            throw PaaSError(.unavailable, "the git service was interrupted; try again")
+        }
+        if tag == GitFrame.output { return Array(frame.dropFirst()) }
+        // A push that was declined ends with a status other than 0, but has its whole reply; git's client reads the reasons
+        // there. What git said on standard error is in paas-git's log.
+        return nil
+    }
+
+    func close() async { channel.shutdown() }
+}

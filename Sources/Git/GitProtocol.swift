@@ -1,0 +1,55 @@
+import Domain
+import FoundationEssentials
+
+/// What paasd may ask of paas-git. Only app and build ids name things; paths are made here from ids.
+enum GitCall: Codable, Sendable {
+    case create(app: AppID)
+    case remove(app: AppID)
+    case list
+    case pin(app: AppID, build: BuildID, commit: String)
+    case unpin(app: AppID, build: BuildID)
+    case pins(app: AppID)
+    case resolve(app: AppID, revision: String)
+    case commitInfo(app: AppID, commit: String)
+    case inspect(app: AppID, commit: String)
+    case checkout(app: AppID, commit: String, directory: String, limitBytes: Int64)
+    case updateRef(app: AppID, ref: String, old: String?, new: String)
+    case readRef(app: AppID, ref: String)
+    case setHead(app: AppID, branch: String)
+    /// Turns the connection into a stream: `GitFrame`s both ways.
+    case exchange(app: AppID, service: GitService, advertise: Bool, protocolVersion: String?, ticket: String?)
+}
+
+/// The answer to every call but `exchange`.
+enum GitReply: Codable, Sendable {
+    case done
+    case apps([AppID])
+    case builds([BuildID])
+    case text(String?)
+    case commit(CommitInfo)
+    case facts(TreeFacts)
+    case failed(ErrorReport)
+}
+
+/// First byte of the frames of an exchange.
+enum GitFrame {
+    static let input: UInt8 = 0
+    static let endOfInput: UInt8 = 1
+    static let output: UInt8 = 2
+    /// Followed by the exit status in decimal, a space, and the last part of what the program wrote to stderr.
+    static let exit: UInt8 = 3
+}
+
+enum GitWire {
+    static func encode(_ value: some Encodable) throws(PaaSError) -> [UInt8] {
+        do { return Array(try JSONEncoder().encode(value)) } catch {
+            throw PaaSError(.internal, "a message to paas-git can't be written", cause: error)
+        }
+    }
+
+    static func decode<T: Decodable>(_ type: T.Type, _ bytes: [UInt8]) throws(PaaSError) -> T {
+        do { return try JSONDecoder().decode(type, from: Data(bytes)) } catch {
+            throw PaaSError(.malformed, "a message of paas-git can't be read", cause: error)
+        }
+    }
+}

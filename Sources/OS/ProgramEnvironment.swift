@@ -1,0 +1,40 @@
+import Domain
+import Glibc
+
+/// What a program of ours reads about itself, once, at its start.
+public enum ProgramEnvironment {
+    /// All environment variables.
+    public static func variables() -> [String: String] {
+        var result: [String: String] = [:]
+        var next = environ
+        while let entry = next.pointee {
+            let text = String(cString: entry)
+            if let equals = text.firstIndex(of: "=") {
+                result[String(text[..<equals])] = String(text[text.index(after: equals)...])
+            }
+            next += 1
+        }
+        return result
+    }
+
+    /// Path of the running program.
+    public static func executablePath() throws(SystemError) -> String {
+        var buffer = [CChar](repeating: 0, count: 4096)
+        let count = try Syscall.check("readlink /proc/self/exe") { readlink("/proc/self/exe", &buffer, 4095) }
+        return String(decoding: buffer.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+}
+
+extension Settings {
+    /// From the environment over `/etc/paas/paas.env`.
+    public static func load() throws(PaaSError) -> Settings {
+        let file: [UInt8]?
+        do throws(SystemError) {
+            file = try Files.read("/etc/paas/paas.env", limit: 1 << 20)
+        } catch {
+            throw PaaSError(.invalid, "/etc/paas/paas.env can't be read", cause: error)
+        }
+        return try Settings(
+            environment: ProgramEnvironment.variables(), file: String(decoding: file ?? [], as: UTF8.self))
+    }
+}

@@ -1,0 +1,91 @@
+import Domain
+
+/// Operations are concluded when what they asked for is so, or can't become so.
+extension Planner {
+    /// A call for a number of processes fails after this many boot timeouts; the platform goes on trying.
+    private static let patience = 3.0
+
+    mutating func concludeOperations() {
+        if snapshot.app.deleting {
+            if snapshot.instances.isEmpty && observed.isEmpty {
+                actions.append(
+                    .removeApp(operations: snapshot.operations.filter { $0.kind == .deleteApp }.map(\.id)))
+            }
+            return
+        }
+        for operation in snapshot.operations {
+            switch operation.kind {
+            case .scale: concludeCount(operation, surplusMatters: true)
+            case .replaceProcess: concludeCount(operation, surplusMatters: false)
+            case .release, .config: concludeSuperseded(operation)
+            default: break
+            }
+        }
+    }
+
+    private mutating func concludeCount(_ operation: Operation, surplusMatters: Bool) {
+        var wanted = 0
+        var serving = 0
+        var problem: String?
+        for target in targets {
+            wanted += target.quantity
+            for index in 1...target.quantity {
+                let live = live(target.type, index)
+                if live.contains(where: { isServing($0) && !$0.replaceRequested }) {
+                    serving += 1
+                } else {
+                    problem = problem ?? backingOff(target, index)
+                }
+            }
+        }
+        let isReplaced = !snapshot.instances.contains { $0.replaceRequested && Self.isLive($0) }
+        let isSurplusGone = !snapshot.instances.contains { Self.isLive($0) && !isWanted($0) }
+        if serving == wanted && (surplusMatters ? isSurplusGone : isReplaced) {
+            actions.append(.finishOperation(operation.id, state: .completed, error: nil))
+            return
+        }
+        let deadline = operation.startedAt.adding(seconds: Self.patience * input.settings.bootTimeoutSeconds)
+        if let problem {
+            fail(operation, problem)
+        } else if now >= deadline && candidate == nil {
+            fail(operation, "\(serving) of \(wanted) processes are up after \(Int(now.seconds(since: operation.startedAt))) s")
+        } else {
+            wake(at: deadline)
+            progress(of: operation.id, serving, wanted)
+        }
+    }
+
+    /// Why a place is empty that crashed so often that it is not refilled at once.
+    private func backingOff(_ target: Target, _ index: Int) -> String? {
+        guard !isCandidate(target.release),
+            let slot = slot(target.type, index, release: target.release.version),
+            slot.restarts > CrashBackoff.freeRestarts
+        else { return nil }
+        let last = snapshot.instances.filter {
+            $0.type == target.type && $0.index == index && $0.state == .crashed
+        }.max { $0.since < $1.since }
+        let seen = last.map(StartProblem.crash) ?? "\(target.type).\(index) keeps crashing"
+        return "\(seen); it was restarted \(slot.restarts - 1) times"
+    }
+
+    private mutating func fail(_ operation: Operation, _ what: String) {
+        let message = "\(what). The platform goes on trying; see the app's logs"
+        actions.append(
+            .finishOperation(operation.id, state: .failed, error: ErrorReport(code: .appFailed, message: message)))
+    }
+
+    /// The rollout of a release that a newer one took the place of.
+    private mutating func concludeSuperseded(_ operation: Operation) {
+        guard let part = operation.target.split(separator: "/").last, operation.target.contains("/releases/"),
+            let version = Int(part.hasPrefix("v") ? part.dropFirst() : part)
+        else { return }
+        guard version != snapshot.candidate?.version, let newest = snapshot.candidate ?? snapshot.current else { return }
+        if version == snapshot.current?.version {
+            actions.append(.finishOperation(operation.id, state: .completed, error: nil))
+        } else if version < newest.version {
+            let report = ErrorReport(
+                code: .cancelled, message: "release v\(version) was superseded by v\(newest.version)")
+            actions.append(.finishOperation(operation.id, state: .cancelled, error: report))
+        }
+    }
+}

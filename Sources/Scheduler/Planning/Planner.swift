@@ -1,0 +1,147 @@
+import Domain
+
+/// Decides what to do next for one app. Pure: the same input gives the same plan, whatever happened before.
+///
+/// The work is in phases. The first phase that wants to change the store ends the plan, so that the next one sees the
+/// change: rows follow containers, then a failed rollout is given up, then places are filled and emptied, then releases
+/// and operations are concluded. Containers are started last, when it is certain that their rows stay.
+public struct Planner {
+    let input: PlannerInput
+    let snapshot: AppSnapshot
+    let observed: [InstanceID: ContainerObservation]
+    let targets: [Target]
+    var actions: [Action] = []
+    var wakeAt: Timestamp?
+
+    /// What a process type is to run.
+    struct Target {
+        var type: String
+        var quantity: Int
+        /// The release that is to run in the end.
+        var release: Release
+        /// The release that keeps the places filled until then; only while another rolls out.
+        var fallback: Release?
+    }
+
+    public static func plan(_ input: PlannerInput) -> Plan {
+        guard let observed = input.observed else { return Plan() }
+        guard let snapshot = input.snapshot else {
+            return Plan(actions: orphanActions(observed.values.map { $0 }, input))
+        }
+        var planner = Planner(input: input, snapshot: snapshot, observed: observed)
+        planner.run()
+        return Plan(actions: planner.actions, wakeAt: planner.wakeAt)
+    }
+
+    private init(input: PlannerInput, snapshot: AppSnapshot, observed: [InstanceID: ContainerObservation]) {
+        self.input = input
+        self.snapshot = snapshot
+        self.observed = observed
+        targets = Self.targets(snapshot)
+    }
+
+    private mutating func run() {
+        let known = Set(snapshot.instances.map(\.id))
+        actions += Self.orphanActions(observed.values.filter { !known.contains($0.id) }, input)
+        followContainers()
+        if changesStore { return }
+        decideRollout()
+        if changesStore { return }
+        fillPlaces()
+        if changesStore { return }
+        concludeRollout()
+        if changesStore { return }
+        concludeOperations()
+        if changesStore { return }
+        startPlanned()
+    }
+
+    private var changesStore: Bool { actions.contains { !$0.isEngineCall } }
+
+    // MARK: Facts
+
+    var now: Timestamp { input.now }
+    /// The release that is being rolled out.
+    var candidate: Release? { snapshot.app.deleting ? nil : snapshot.candidate }
+    var current: Release? { snapshot.app.deleting ? nil : snapshot.current }
+
+    private static func targets(_ snapshot: AppSnapshot) -> [Target] {
+        guard !snapshot.app.deleting else { return [] }
+        return snapshot.formation.sorted { $0.key < $1.key }.compactMap { type, entry in
+            guard entry.quantity > 0 else { return nil }
+            let old = snapshot.current.flatMap { $0.processTypes[type] == nil ? nil : $0 }
+            if let new = snapshot.candidate, new.processTypes[type] != nil {
+                return Target(type: type, quantity: entry.quantity, release: new, fallback: old)
+            }
+            return old.map { Target(type: type, quantity: entry.quantity, release: $0, fallback: nil) }
+        }
+    }
+
+    func target(of type: String) -> Target? { targets.first { $0.type == type } }
+
+    func isWanted(_ instance: ProcessInstance) -> Bool {
+        (target(of: instance.type)?.quantity ?? 0) >= instance.index
+    }
+
+    func bindings(of type: String) -> [PortBinding] { snapshot.ports.filter { $0.processType == type } }
+
+    /// Serves or is on its way to.
+    static func isLive(_ instance: ProcessInstance) -> Bool {
+        switch instance.state {
+        case .planned, .starting, .up, .unhealthy: true
+        case .stopping, .crashed, .exited: false
+        }
+    }
+
+    func live(_ type: String, _ index: Int) -> [ProcessInstance] {
+        snapshot.instances.filter { $0.type == type && $0.index == index && Self.isLive($0) }
+    }
+
+    /// Up, and every router that counts knows.
+    func isServing(_ instance: ProcessInstance) -> Bool {
+        guard instance.state == .up else { return false }
+        if bindings(of: instance.type).isEmpty { return true }
+        return routersReached(input.upRevisions[instance.id] ?? input.baseRevision)
+    }
+
+    /// Every router serves `revision` or a later one, those left out that are away for too long.
+    func routersReached(_ revision: Int64) -> Bool {
+        input.routers.allSatisfy { $0.revision >= revision || isGivenUp($0) }
+    }
+
+    func isGivenUp(_ router: RouterFact) -> Bool {
+        guard let away = router.awaySince else { return false }
+        return now.seconds(since: away) >= input.settings.routerPatienceSeconds
+    }
+
+    /// Every router without exception: only then may an address be used again.
+    func addressIsFree(_ revision: Int64?) -> Bool {
+        guard let revision else { return true }
+        return input.routers.allSatisfy { $0.revision >= revision }
+    }
+
+    mutating func wake(at time: Timestamp) {
+        guard time > now else { return }
+        wakeAt = min(wakeAt ?? time, time)
+    }
+
+    /// Plans again when the routers that are away no longer count.
+    mutating func wakeForRouters() {
+        for router in input.routers {
+            if let away = router.awaySince {
+                wake(at: away.adding(seconds: input.settings.routerPatienceSeconds))
+            }
+        }
+    }
+
+    /// Containers without a row. A row is removed after its container, so they are left-overs of another database.
+    private static func orphanActions(_ orphans: [ContainerObservation], _ input: PlannerInput) -> [Action] {
+        orphans.sorted { $0.id < $1.id }.compactMap { container in
+            guard !container.isBuild, !input.busy.contains(container.id) else { return nil }
+            if container.state != .exited {
+                return .stop(container.id, graceSeconds: input.settings.graceSeconds)
+            }
+            return input.routers.allSatisfy { $0.revision >= 0 } ? .remove(container.id) : nil
+        }
+    }
+}

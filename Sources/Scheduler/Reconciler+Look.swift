@@ -1,0 +1,165 @@
+import Domain
+import Logging
+import Synchronization
+
+/// One look at one app, and the calls of the engine that come of it.
+extension Reconciler {
+    func look(_ app: AppID) async throws {
+        repeat {
+            state.withLock { $0.queue.begin(app) }
+            do {
+                try await planAndPerform(app)
+            } catch where (error as? PaaSError)?.code != .stale && !(error is CancellationError) {
+                let seconds = state.withLock { $0.queue.failed(app) }
+                logger.warning(
+                    "an app can't be brought to its wanted state now",
+                    metadata: ["app": "\(app)", "retryInSeconds": "\(seconds)", "error": "\(ErrorChain(error))"])
+                schedule(app, at: performer.now().adding(seconds: seconds))
+                return
+            }
+        } while state.withLock { $0.queue.succeeded(app) }
+    }
+
+    private func schedule(_ app: AppID, at time: Timestamp) {
+        if state.withLock({ $0.queue.schedule(app, at: time) }) { enqueue.yield(.timer(app, time)) }
+    }
+
+    private func planAndPerform(_ app: AppID) async throws {
+        for _ in 0..<Self.plansInARow {
+            // The engine's view is taken first: every container in it has had its row by then.
+            var input = input(app)
+            guard input.observed != nil else { return }
+            let snapshot = try await performer.store.snapshot(app)
+            input.snapshot = snapshot
+            input.now = performer.now()
+            let plan = Planner.plan(input)
+            remember(app, snapshot)
+            for action in plan.actions {
+                if action.isEngineCall {
+                    launch(app, action, snapshot)
+                } else {
+                    apply(try await performer.perform(action, in: snapshot))
+                }
+            }
+            if plan.changesStore { continue }
+            if let time = plan.wakeAt { schedule(app, at: time) }
+            return
+        }
+        throw PaaSError(.internal, "the wanted state was not reached after \(Self.plansInARow) plans", retry: .safe)
+    }
+
+    private func input(_ app: AppID) -> PlannerInput {
+        state.withLock { state in
+            // Before anything is read, so that no news can be missed meanwhile; see `remember`.
+            state.waitingForRouters.insert(app)
+            let containers = state.engine.containers(of: app)
+            if containers == nil { state.waitingForEngine.insert(app) }
+            return PlannerInput(
+                snapshot: nil, observed: containers, routers: state.routers.facts(),
+                upRevisions: state.upRevisions, baseRevision: state.baseRevision,
+                busy: Set(state.busy.lazy.filter { $0.value.app == app }.map(\.key)),
+                startFailures: state.startFailures, now: performer.now(), settings: settings)
+        }
+    }
+
+    /// Notes whether news of routers concern the app.
+    private func remember(_ app: AppID, _ snapshot: AppSnapshot?) {
+        let waits = snapshot.map { !$0.instances.isEmpty && ($0.candidate != nil || $0.isUnsettled) } ?? true
+        state.withLock { state in
+            let isGone = snapshot == nil && state.engine.containers(of: app)?.isEmpty == true
+            if !waits || isGone { state.waitingForRouters.remove(app) }
+        }
+    }
+
+    private func apply(_ effect: ActionPerformer.Effect) {
+        switch effect {
+        case .none: return
+        case .routed(let id, let revision):
+            state.withLock { $0.upRevisions[id] = revision }
+            publisher.tableChanged()
+        case .unrouted: publisher.tableChanged()
+        case .observed(let container): state.withLock { $0.engine.put(container) }
+        case .stopped: return
+        case .forgotten(let id): state.withLock { $0.engine.forget(id) }
+        case .rowRemoved(let id):
+            state.withLock { state in
+                state.upRevisions[id] = nil
+                state.startFailures[id] = nil
+                state.callFailures[id] = nil
+            }
+        }
+    }
+
+    // MARK: Calls of the engine
+
+    private func launch(_ app: AppID, _ action: Action, _ snapshot: AppSnapshot?) {
+        let call: (id: InstanceID, kind: Call.Kind)
+        switch action {
+        case .ensure(let id): call = (id, .ensure)
+        case .stop(let id, _): call = (id, .stop)
+        case .remove(let id): call = (id, .remove)
+        default: return
+        }
+        let mayRun = state.withLock { state in
+            guard state.busy[call.id] == nil else { return false }
+            let running = state.busy.values.filter { $0.app == app && $0.kind == call.kind && !$0.awaitsExit }.count
+            // The others are planned again when one of these has ended.
+            guard running < (call.kind == .stop ? Self.stopsAtOnce : Self.startsAtOnce) else { return false }
+            state.busy[call.id] = Call(app: app, kind: call.kind)
+            return true
+        }
+        if mayRun { enqueue.yield(.call(app, action, call.id, snapshot)) }
+    }
+
+    func call(_ app: AppID, _ action: Action, _ id: InstanceID, _ snapshot: AppSnapshot?) async throws {
+        do {
+            let effect = try await performer.perform(action, in: snapshot)
+            apply(effect)
+            let waits = state.withLock { state in
+                state.callFailures[id] = nil
+                // The event of its end is on its way; until then there is nothing to do with it.
+                if case .stopped = effect, let container = state.engine.container(id), container.state != .exited {
+                    state.busy[id]?.awaitsExit = true
+                    return true
+                }
+                state.busy[id] = nil
+                return false
+            }
+            if waits { enqueue.yield(.giveUpWaiting(app, id, afterSeconds: 5)) }
+        } catch {
+            if error.code == .stale { throw error }
+            try await failed(app, action, id, error)
+        }
+        wake(app)
+    }
+
+    private func failed(_ app: AppID, _ action: Action, _ id: InstanceID, _ error: PaaSError) async throws {
+        logger.warning(
+            "a call of the engine failed",
+            metadata: ["app": "\(app)", "instance": "\(id)", "error": "\(ErrorChain(error))"])
+        if case .ensure = action, error.retry == .never {
+            state.withLock { state in
+                state.startFailures[id] = error.message
+                state.busy[id] = nil
+            }
+            return
+        }
+        let failures = state.withLock { state in
+            state.callFailures[id, default: 0] += 1
+            return state.callFailures[id] ?? 1
+        }
+        // Stays busy meanwhile, so that the pause is kept.
+        try await sleep(Backoff.seconds(failures: failures))
+        state.withLock { $0.busy[id] = nil }
+    }
+}
+
+extension AppSnapshot {
+    /// Something in it may wait for an acknowledgement.
+    fileprivate var isUnsettled: Bool {
+        !operations.isEmpty
+            || instances.contains { row in
+                row.state != .up || row.replaceRequested || (current.map { row.release != $0.version } ?? true)
+            }
+    }
+}

@@ -1,0 +1,67 @@
+public import Domain
+import Postgres
+
+extension PostgresStore {
+    public func processes(_ app: AppID) async throws(PaaSError) -> [ProcessInstance] {
+        try await read { session in
+            try session.rows("select * from instances where app_id = \(app) order by type, index, created_at, id").map {
+                try ProcessInstance($0)
+            }
+        }
+    }
+
+    public func replaceProcesses(_ id: AppID, matching name: String?, actor: Principal, now: Timestamp)
+        async throws(PaaSError) -> Operation
+    {
+        let (type, index) = try Self.parse(process: name)
+        return try await write(now: now) { transaction in
+            let session = transaction.session
+            let app = try transaction.lockApp(id, for: actor)
+            let marked = try session.run(
+                """
+                update instances set replace_requested = true
+                where app_id = \(id) and state in ('planned', 'starting', 'up', 'unhealthy')
+                    and (\(type)::text is null or type = \(type)) and (\(index)::bigint is null or index = \(index))
+                """
+            ).affectedRows
+            // Those that wait because they kept crashing are tried again at once.
+            let waiting = try session.run(
+                """
+                update slots set restarts = 0, next_start_at = least(next_start_at, \(now))
+                where app_id = \(id)
+                    and (\(type)::text is null or type = \(type)) and (\(index)::bigint is null or index = \(index))
+                """
+            ).affectedRows
+            if let name, marked + waiting == 0 {
+                let isType = try index == nil && session.knownTypes(app)?.contains(name) == true
+                guard isType else {
+                    throw PaaSError(
+                        .notFound, "app \(app.name) has no process \(Names.quoted(name)); see: paasctl ps -a \(app.name)")
+                }
+            }
+            let target = name.map { "\(app.path)/processes/\($0)" } ?? "\(app.path)/processes"
+            let operation = try transaction.openOperation(
+                .replaceProcess, app: app, target: target, completed: marked + waiting == 0)
+            transaction.record(
+                "process.replace-requested", app: app, actor: actor.name, ["process": name ?? "all"])
+            return operation
+        }
+    }
+
+    /// `web.1`, `web`, or nil for all.
+    private static func parse(process name: String?) throws(PaaSError) -> (type: String?, index: Int?) {
+        guard let name else { return (nil, nil) }
+        let parts = name.split(separator: ".", maxSplits: 1, omittingEmptySubsequences: false)
+        let type = String(parts[0])
+        do throws(PaaSError) {
+            try Names.validateShort(type, "process type")
+        } catch {
+            throw PaaSError(.notFound, "there is no process \(Names.quoted(name)); see: paasctl ps")
+        }
+        guard parts.count == 2 else { return (type, nil) }
+        guard let index = Int(parts[1]), (1...FormationEntry.maximumQuantity).contains(index) else {
+            throw PaaSError(.notFound, "there is no process \(Names.quoted(name)); see: paasctl ps")
+        }
+        return (type, index)
+    }
+}

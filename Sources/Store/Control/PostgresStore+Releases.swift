@@ -1,0 +1,104 @@
+public import Domain
+import Postgres
+
+extension PostgresStore {
+    public func releases(_ app: AppID, limit: Int, before: Int?) async throws(PaaSError) -> [Release] {
+        try await read { session in
+            try session.rows(
+                """
+                select * from releases where app_id = \(app) and version < \(before ?? Int.max)
+                order by version desc limit \(max(0, limit))
+                """
+            ).map { try Release($0) }
+        }
+    }
+
+    public func release(_ app: AppID, version: Int) async throws(PaaSError) -> Release {
+        try await read { session in
+            guard let release = try session.findRelease(app, version: version) else {
+                throw PaaSError(.notFound, "the app has no release v\(version); see: paasctl releases")
+            }
+            return release
+        }
+    }
+
+    public func releaseState(_ app: AppID, version: Int) async throws(PaaSError) -> (
+        state: Release.State, output: String?
+    ) {
+        let release = try await release(app, version: version)
+        return (release.state, release.output)
+    }
+
+    public func rollback(_ id: AppID, to version: Int?, actor: Principal, now: Timestamp) async throws(PaaSError) -> (
+        release: Release, operation: Operation
+    ) {
+        let sealer = sealer
+        let portRange = portRange
+        return try await write(now: now) { transaction in
+            let session = transaction.session
+            let app = try transaction.lockApp(id, for: actor)
+            let target = try Self.rollbackTarget(session, app, version)
+            let vars = try Self.vars(session, sealer, id, target.configVersion)
+            let config = try Self.writeConfig(transaction, sealer, app, vars)
+            transaction.record(
+                "config.changed", app: app, actor: actor.name, ["version": "\(config)", "from": "v\(target.version)"])
+            let recipe = ReleaseRecipe(
+                slug: target.slug, stack: target.stack, commit: target.commit, processTypes: target.processTypes,
+                configVersion: config, description: "Rollback to v\(target.version)", createdBy: actor.name)
+            return try transaction.createRelease(recipe, app: app, operation: .release, portRange: portRange)
+        }
+    }
+
+    private static func rollbackTarget(_ session: PostgresSession, _ app: App, _ version: Int?) throws -> Release {
+        if let version {
+            guard let release = try session.findRelease(app.id, version: version) else {
+                throw PaaSError(.notFound, "app \(app.name) has no release v\(version); see: paasctl releases")
+            }
+            return release
+        }
+        guard let current = app.currentRelease else {
+            throw PaaSError(.conflict, "app \(app.name) has no current release yet, so there is nothing to go back from")
+        }
+        let row = try session.first(
+            """
+            select * from releases where app_id = \(app.id) and was_current and version < \(current)
+            order by version desc limit 1
+            """)
+        guard let row else {
+            throw PaaSError(
+                .conflict, "no release of app \(app.name) was current before v\(current); name one: paasctl rollback vN")
+        }
+        return try Release(row)
+    }
+
+    public func release(_ id: AppID, slug digest: SlugDigest, actor: Principal, now: Timestamp) async throws(PaaSError)
+        -> (release: Release, operation: Operation)
+    {
+        let portRange = portRange
+        return try await write(now: now) { transaction in
+            let session = transaction.session
+            let app = try transaction.lockApp(id, for: actor)
+            guard
+                let row = try session.first(
+                    """
+                    select s.stack, s.process_types, coalesce(
+                            (select r.commit_id from releases r where r.app_id = \(id) and r.slug = s.digest
+                                order by r.version desc limit 1),
+                            (select b.source->>'commit' from builds b where b.app_id = \(id) and b.slug = s.digest
+                                order by b.number desc limit 1)) as commit_id
+                    from slugs s where s.digest = \(digest) and (
+                        exists (select 1 from releases r where r.app_id = \(id) and r.slug = s.digest)
+                        or exists (select 1 from builds b where b.app_id = \(id) and b.slug = s.digest
+                            and b.state = 'succeeded'))
+                    """)
+            else {
+                throw PaaSError(.notFound, "app \(app.name) has no slug \(digest); see: paasctl builds")
+            }
+            let recipe = ReleaseRecipe(
+                slug: digest, stack: try row.get("stack"), commit: try row.get("commit_id"),
+                processTypes: try row.json("process_types"), configVersion: app.configVersion,
+                description: "Slug \(digest.hex.prefix(12))", createdBy: actor.name)
+            return try transaction.createRelease(recipe, app: app, operation: .release, portRange: portRange)
+        }
+    }
+}

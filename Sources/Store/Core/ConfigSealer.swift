@@ -1,0 +1,44 @@
+import Crypto
+import Domain
+import FoundationEssentials
+
+/// Config vars to and from their encrypted form: a format byte, then AES-GCM (random nonce, ciphertext, tag). App, version
+/// and key are authenticated with it, so that a blob opens only where it was written.
+struct ConfigSealer: Sendable {
+    private static let format: UInt8 = 1
+    private let key: EncryptionKey
+
+    init(_ key: EncryptionKey) { self.key = key }
+
+    func seal(_ vars: ConfigVars, app: AppID, version: Int) throws(PaaSError) -> [UInt8] {
+        do {
+            let plain = try JSONEncoder().encode(vars.mapValues { Data($0.bytes) })
+            let box = try AES.GCM.seal(plain, using: key.key, authenticating: Self.context(app, version))
+            guard let combined = box.combined else { throw PaaSError(.internal, "config can't be encrypted") }
+            return [Self.format] + Array(combined)
+        } catch {
+            // Without the cause: it could describe what was encoded.
+            throw PaaSError(.internal, "config can't be encrypted; the platform's log has the details")
+        }
+    }
+
+    func open(_ sealed: [UInt8], app: AppID, version: Int) throws(PaaSError) -> ConfigVars {
+        do {
+            guard sealed.first == Self.format else { throw PaaSError(.internal, "unknown format") }
+            let box = try AES.GCM.SealedBox(combined: sealed.dropFirst())
+            let plain = try AES.GCM.open(box, using: key.key, authenticating: Self.context(app, version))
+            return try JSONDecoder().decode([String: Data].self, from: plain).mapValues {
+                try ConfigValue(Array($0))
+            }
+        } catch {
+            throw PaaSError(
+                .internal,
+                "config version \(version) can't be decrypted: it was written with another encryption key, or changed; restore the right secret.key"
+            )
+        }
+    }
+
+    private static func context(_ app: AppID, _ version: Int) -> Data {
+        Data("slipway config, app \(app), version \(version), key 1".utf8)
+    }
+}

@@ -1,0 +1,98 @@
+import Domain
+import Postgres
+
+/// What a new release is made of.
+struct ReleaseRecipe {
+    var slug: SlugDigest
+    var stack: String
+    var commit: String?
+    var processTypes: [String: String]
+    var configVersion: Int
+    var description: String
+    var createdBy: String
+}
+
+extension StoreTransaction {
+    /// Release n+1 of a locked app with what comes with it: older ones that are still on their way are superseded, new
+    /// process types get a formation entry, a first release also processes and the port of `web`, the generation rises.
+    func createRelease(
+        _ recipe: ReleaseRecipe, app: App, operation kind: Operation.Kind, portRange: ClosedRange<UInt16>
+    ) throws -> (release: Release, operation: Operation) {
+        let version: Int = try session.one(
+            """
+            update apps set last_release = last_release + 1, generation = generation + 1, updated_at = \(now)
+            where id = \(app.id) returning last_release
+            """
+        ).get("last_release")
+        try supersedeCandidates(app, by: version)
+        let operation = try openOperation(kind, app: app, target: "\(app.path)/releases/\(version)")
+        let release = Release(
+            id: .random(), version: version, app: app.id, state: .pending, slug: recipe.slug, stack: recipe.stack,
+            commit: recipe.commit, processTypes: recipe.processTypes, configVersion: recipe.configVersion,
+            description: recipe.description, createdBy: recipe.createdBy, createdAt: now, operation: operation.id)
+        try session.run(
+            """
+            insert into releases (id, app_id, version, state, slug, stack, commit_id, process_types, config_version,
+                description, created_by, created_at, operation_id)
+            values (\(release.id), \(app.id), \(version), 'pending', \(release.slug), \(release.stack),
+                \(release.commit), \(JSON(release.processTypes)), \(release.configVersion),
+                \(release.description), \(release.createdBy), \(now), \(operation.id))
+            """)
+        try growFormation(app, types: Array(recipe.processTypes.keys))
+        if try !hasBeenReleased(app) { try addWebPort(app, types: recipe.processTypes, range: portRange) }
+        record("release.created", app: app, actor: recipe.createdBy, ["version": "\(version)", "slug": "\(recipe.slug)"])
+        return (release, operation)
+    }
+
+    /// Whether some release was current at some time.
+    private func hasBeenReleased(_ app: App) throws -> Bool {
+        try session.first("select 1 from releases where app_id = \(app.id) and was_current limit 1") != nil
+    }
+
+    private func supersedeCandidates(_ app: App, by version: Int) throws {
+        let older = try session.rows(
+            """
+            update releases set state = 'superseded'
+            where app_id = \(app.id) and state in ('pending', 'rolling') and version < \(version)
+            returning version, operation_id
+            """)
+        for row in older {
+            let old: Int = try row.get("version")
+            let reason = "v\(old) was superseded by v\(version) before its rollout ended"
+            if let operation: OperationID = try row.get("operation_id") {
+                try closeOperation(operation, .cancelled, error: ErrorReport(code: .cancelled, message: reason))
+            }
+            record("release.superseded", app: app, actor: nil, ["version": "\(old)", "by": "\(version)"])
+        }
+    }
+
+    private func growFormation(_ app: App, types: [String]) throws {
+        let present = try session.formation(app.id)
+        let initial: Formation =
+            try hasBeenReleased(app)
+            ? Dictionary(uniqueKeysWithValues: types.map { ($0, FormationEntry(quantity: 0)) })
+            : FormationEntry.initial(processTypes: types)
+        for (type, entry) in initial.sorted(by: { $0.key < $1.key }) where present[type] == nil && type != "release" {
+            try writeFormation(app, type: type, entry)
+        }
+    }
+
+    func writeFormation(_ app: App, type: String, _ entry: FormationEntry) throws {
+        try session.run(
+            """
+            insert into formation_entries (app_id, type, quantity, memory_bytes, cpu_millis, qos)
+            values (\(app.id), \(type), \(entry.quantity), \(entry.memoryBytes), \(entry.cpuMillis),
+                \(entry.qos.rawValue))
+            on conflict (app_id, type) do update set quantity = excluded.quantity,
+                memory_bytes = excluded.memory_bytes, cpu_millis = excluded.cpu_millis, qos = excluded.qos
+            """)
+    }
+
+    private func addWebPort(_ app: App, types: [String: String], range: ClosedRange<UInt16>) throws {
+        guard !app.noPorts, types["web"] != nil else { return }
+        guard try !session.ports(app.id).contains(where: { $0.name == "web" }) else { return }
+        _ = try insertPort(
+            app, PortRequest(name: "web", protocol: .tcp, processType: "web"), type: "web", range: range,
+            actor: "platform")
+    }
+}

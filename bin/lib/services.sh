@@ -1,0 +1,98 @@
+# The supervision tree: s6 over the database and the programs. To be sourced after platform.sh.
+# shellcheck shell=bash
+
+# Every PAAS_ setting, quoted for a shell; secrets are not among them (they are files).
+settings_export() {
+    local key
+    while IFS= read -r key; do
+        case $key in PAAS_TOKEN | PAAS_SWIFT) continue ;; esac
+        printf 'export %s=%q\n' "$key" "${!key}"
+    done < <(compgen -v PAAS_ | sort | grep -v '^PAAS_API_URL$')
+}
+
+# write_service NAME USER-COMMAND…: the words after the name are the last line of the run script.
+write_service() {
+    local name=$1
+    shift
+    mkdir -p "$S6/$name/log"
+    {
+        echo '#!/bin/bash'
+        echo 'exec 2>&1'
+        settings_export
+        echo 'cd /'
+        echo 'ulimit -c 0; ulimit -n "$(ulimit -Hn)"'
+        printf '%s\n' "$@"
+    } >"$S6/$name/run.new"
+    chmod 0700 "$S6/$name/run.new"
+    mv "$S6/$name/run.new" "$S6/$name/run"
+    directory "$PAAS_DATA_DIR/service-logs/$name" root:root 0700
+    printf '#!/bin/sh\nexec s6-log -b n10 s1000000 T %s\n' "$PAAS_DATA_DIR/service-logs/$name" >"$S6/$name/log/run"
+    chmod 0700 "$S6/$name/log/run"
+}
+
+write_services() {
+    mkdir -p "$S6"
+    chmod 0700 "$S6"
+    if [ -z "${PAAS_DATABASE_URL:-}" ]; then
+        write_service postgres "exec s6-setuidgid paas-db $(postgres_bin)/postgres -D '$PAAS_DATA_DIR/postgres' -k '$PAAS_RUN_DIR/postgres'"
+        # SIGINT is PostgreSQL's fast shutdown; SIGTERM would wait for every client to leave.
+        echo SIGINT >"$S6/postgres/down-signal"
+    fi
+    write_service paas-engine "exec '$PAAS_PREFIX/bin/paas-engine' serve"
+    write_service paas-git \
+        ". '$PAAS_PREFIX/git-limits.sh'" \
+        "umask 007" \
+        "exec s6-setuidgid paas-git '$PAAS_PREFIX/bin/paas-git' serve"
+    write_service paasd \
+        "umask 007" \
+        "exec s6-setuidgid paas '$PAAS_PREFIX/bin/paasd'"
+    write_service paas-router \
+        "exec setpriv --reuid=paas-router --regid=paas-router --init-groups --inh-caps=-all,+net_bind_service --ambient-caps=-all,+net_bind_service --bounding-set=-all,+net_bind_service --no-new-privs '$PAAS_PREFIX/bin/paas-router' serve"
+    cp "$REPO/bin/lib/git-limits.sh" "$PAAS_PREFIX/git-limits.sh"
+}
+
+start_tree() {
+    if svscan_pid >/dev/null; then return 0; fi
+    rm -f "$PAAS_RUN_DIR/s6-svscan.pid"
+    (
+        cd /
+        exec setsid s6-svscan -t 0 "$S6" </dev/null >>"$PAAS_DATA_DIR/service-logs/svscan.log" 2>&1
+    ) &
+    local pid=$!
+    disown
+    wait_for 10 s6 test -p "$S6/.s6-svscan/control" || die "s6-svscan does not start" "see $PAAS_DATA_DIR/service-logs/svscan.log"
+    printf '%s %s\n' "$pid" "$(start_time "$pid")" >"$PAAS_RUN_DIR/s6-svscan.pid"
+}
+
+service_up() { s6-svstat -o up "$S6/$1" 2>/dev/null | grep -qx true; }
+
+start_services() {
+    local name
+    s6-svscanctl -a "$S6"
+    for name in "${SERVICES[@]}"; do
+        [ -d "$S6/$name" ] || continue
+        wait_for 10 "$name" test -p "$S6/$name/supervise/control" || die "the supervisor of $name does not start"
+        s6-svc -u "$S6/$name"
+    done
+}
+
+stop_tree() {
+    local pid
+    if pid=$(svscan_pid); then
+        s6-svscanctl -t "$S6" 2>/dev/null || kill -TERM "$pid" 2>/dev/null
+        if ! wait_for 20 s6 tree_gone "$pid"; then
+            warn "the supervision tree does not end by itself; ending it"
+            kill_tree "$pid"
+        fi
+    fi
+    rm -f "$PAAS_RUN_DIR/s6-svscan.pid"
+}
+
+tree_gone() { [ ! -d "/proc/$1" ]; }
+
+# Ends a process and everything below it, children first.
+kill_tree() {
+    local child
+    for child in $(pgrep -P "$1"); do kill_tree "$child"; done
+    kill -KILL "$1" 2>/dev/null || true
+}
