@@ -35,7 +35,9 @@ public final class GitClient: SourceRepositories, GitTransport {
         return decoded
     }
 
-    private static func unexpected() -> PaaSError { PaaSError(.internal, "paas-git answered something else than asked") }
+    private static func unexpected() -> PaaSError {
+        PaaSError(.internal, "paas-git answered something else than asked")
+    }
 
     public func create(app: AppID) async throws(PaaSError) { _ = try await call(.create(app: app)) }
     public func remove(app: AppID) async throws(PaaSError) { _ = try await call(.remove(app: app)) }
@@ -59,21 +61,28 @@ public final class GitClient: SourceRepositories, GitTransport {
     }
 
     public func resolve(app: AppID, revision: String) async throws(PaaSError) -> String {
-        guard case .text(let text?) = try await call(.resolve(app: app, revision: revision)) else { throw Self.unexpected() }
+        guard case .text(let text?) = try await call(.resolve(app: app, revision: revision)) else {
+            throw Self.unexpected()
+        }
         return text
     }
 
     public func commitInfo(app: AppID, commit: String) async throws(PaaSError) -> CommitInfo {
-        guard case .commit(let info) = try await call(.commitInfo(app: app, commit: commit)) else { throw Self.unexpected() }
+        guard case .commit(let info) = try await call(.commitInfo(app: app, commit: commit)) else {
+            throw Self.unexpected()
+        }
         return info
     }
 
     public func inspect(app: AppID, commit: String) async throws(PaaSError) -> TreeFacts {
-        guard case .facts(let facts) = try await call(.inspect(app: app, commit: commit)) else { throw Self.unexpected() }
+        guard case .facts(let facts) = try await call(.inspect(app: app, commit: commit)) else {
+            throw Self.unexpected()
+        }
         return facts
     }
 
-    public func checkout(app: AppID, commit: String, into directory: String, limitBytes: Int64) async throws(PaaSError) {
+    public func checkout(app: AppID, commit: String, into directory: String, limitBytes: Int64) async throws(PaaSError)
+    {
         _ = try await call(.checkout(app: app, commit: commit, directory: directory, limitBytes: limitBytes))
     }
 
@@ -93,10 +102,12 @@ public final class GitClient: SourceRepositories, GitTransport {
     public func advertise(app: AppID, service: GitService, protocolVersion: String?) async throws(PaaSError)
         -> any GitExchange
     {
-        try await open(.exchange(app: app, service: service, advertise: true, protocolVersion: protocolVersion, ticket: nil))
+        try await open(
+            .exchange(app: app, service: service, advertise: true, protocolVersion: protocolVersion, ticket: nil))
     }
 
-    public func serve(app: AppID, service: GitService, protocolVersion: String?, ticket: String?) async throws(PaaSError)
+    public func serve(app: AppID, service: GitService, protocolVersion: String?, ticket: String?)
+        async throws(PaaSError)
         -> any GitExchange
     {
         try await open(

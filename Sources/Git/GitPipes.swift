@@ -38,7 +38,9 @@ final class InputFeed: Sendable {
     private func write(_ fd: Int32, _ bytes: ArraySlice<UInt8>) throws(SystemError) {
         var rest = bytes
         while !rest.isEmpty {
-            let n = try Syscall.check("write to git") { rest.withUnsafeBytes { Glibc.write(fd, $0.baseAddress, $0.count) } }
+            let n = try Syscall.check("write to git") {
+                rest.withUnsafeBytes { Glibc.write(fd, $0.baseAddress, $0.count) }
+            }
             rest = rest.dropFirst(n)
         }
     }

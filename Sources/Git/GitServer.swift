@@ -66,11 +66,13 @@ public final class GitServer: Sendable {
         let reason = result.timedOut ? "took longer than 5 minutes" : "ended with status \(result.status)"
         log("worker \(reason): \(result.errorText.suffix(500))")
         return try GitWire.encode(
-            GitReply.failed(ErrorReport(code: .appFailed, message: "reading the repository failed: git's worker \(reason)")))
+            GitReply.failed(
+                ErrorReport(code: .appFailed, message: "reading the repository failed: git's worker \(reason)")))
     }
 
     static let environment: [String: String] = ProcessSpec.plainEnvironment.merging([
-        "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "HOME": "/nonexistent", "GIT_TERMINAL_PROMPT": "0",
+        "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "HOME": "/nonexistent",
+        "GIT_TERMINAL_PROMPT": "0",
     ]) { $1 }
 
     /// The whole configuration that matters stands here and not in the repositories.
@@ -80,7 +82,8 @@ public final class GitServer: Sendable {
             "receive.advertisePushOptions=true", "receive.advertiseAtomic=false", "receive.shallowUpdate=true",
             "receive.fsckObjects=true", "receive.fsck.zeroPaddedFilemode=warn",
             "receive.fsck.missingSpaceBeforeDate=warn", "receive.fsck.badTimezone=warn",
-            "receive.maxInputSize=\(Self.maximumPushBytes)", "receive.autogc=false", "receive.denyNonFastForwards=false",
+            "receive.maxInputSize=\(Self.maximumPushBytes)", "receive.autogc=false",
+            "receive.denyNonFastForwards=false",
             "receive.unpackLimit=1", "transfer.hideRefs=refs/paas", "uploadpack.hideRefs=refs/paas",
             "gc.auto=0", "protocol.file.allow=never", "core.fsync=all", "core.fsyncMethod=fsync",
         ].flatMap { ["-c", $0] }

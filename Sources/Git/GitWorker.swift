@@ -51,7 +51,8 @@ public enum GitWorker {
             return .done
         case .list:
             do throws(SystemError) {
-                return .apps(try Files.list(repositories).compactMap { $0.hasSuffix(".git") ? AppID($0.dropLast(4)) : nil })
+                return .apps(
+                    try Files.list(repositories).compactMap { $0.hasSuffix(".git") ? AppID($0.dropLast(4)) : nil })
             } catch {
                 throw error.asPaaSError("the repositories can't be listed")
             }

@@ -61,7 +61,9 @@ final class TreeInspector {
                 facts.largestFile = path
             }
             // A pointer file has a version line, an oid line and a size line: never less than 100, never 1,024 bytes.
-            if (100..<1024).contains(size), facts.lfsPointers.count < 10, isPointer(id) { facts.lfsPointers.append(path) }
+            if (100..<1024).contains(size), facts.lfsPointers.count < 10, isPointer(id) {
+                facts.lfsPointers.append(path)
+            }
         default: break
         }
         return 0

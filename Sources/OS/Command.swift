@@ -60,7 +60,9 @@ public struct Command: Sendable {
             try Syscall.check("poll") { poll(&polls, count, Int32(min(left * 1000, 60_000)) + 1) }
             for ready in polls where ready.revents != 0 {
                 if ready.fd == writing {
-                    let n = input.withUnsafeBytes { Glibc.write(ready.fd, $0.baseAddress.map { $0 + sent }, input.count - sent) }
+                    let n = input.withUnsafeBytes {
+                        Glibc.write(ready.fd, $0.baseAddress.map { $0 + sent }, input.count - sent)
+                    }
                     if n > 0 { sent += n }
                     if sent == input.count || (n < 0 && errno != EAGAIN && errno != EINTR) {
                         Glibc.close(ready.fd)

@@ -130,7 +130,9 @@ public enum Files {
         while let entry = readdir(stream) {
             let isDirectory = entry.pointee.d_type == UInt8(DT_DIR)
             let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { Array(UnsafeBufferPointer(start: $0, count: strlen($0) + 1)) }
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) {
+                    Array(UnsafeBufferPointer(start: $0, count: strlen($0) + 1))
+                }
             }
             if name == [46, 0] || name == [46, 46, 0] { continue }
             if !isDirectory && unlinkat(raw, name, 0) == 0 { continue }

@@ -29,7 +29,9 @@ public final class FrameChannel: Sendable {
     }
 
     public func send(_ body: [UInt8]) throws(SystemError) {
-        guard body.count <= maximumBytes else { throw SystemError("send frame of \(body.count) bytes", errno: EMSGSIZE) }
+        guard body.count <= maximumBytes else {
+            throw SystemError("send frame of \(body.count) bytes", errno: EMSGSIZE)
+        }
         let n = UInt32(body.count)
         let head = [UInt8(n >> 24), UInt8(n >> 16 & 255), UInt8(n >> 8 & 255), UInt8(n & 255)]
         // One write for head and body: a reader never waits for the rest of a small message.

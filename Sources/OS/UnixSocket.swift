@@ -10,7 +10,9 @@ public enum UnixSocket {
     }
 
     /// Replaces a stale socket file. The file is never, not even for a moment, open to others than `mode` says.
-    public static func listen(_ path: String, mode: mode_t, owner: ProcessSpec.User? = nil) throws(SystemError) -> OwnedFD {
+    public static func listen(_ path: String, mode: mode_t, owner: ProcessSpec.User? = nil) throws(SystemError)
+        -> OwnedFD
+    {
         try Files.remove(path)
         let before = umask(0o177)
         let result = slipway_unix_listen(path, 128)

@@ -30,6 +30,11 @@ public struct SQL: Sendable, ExpressibleByStringInterpolation {
             text += "$\(values.count)"
         }
 
+        public mutating func appendInterpolation<T: PostgresBindable>(_ value: T?) {
+            values.append(value?.postgresValue ?? .null)
+            text += "$\(values.count)"
+        }
+
         public mutating func appendInterpolation(_ part: SQL) {
             let offset = values.count
             guard offset > 0, !part.values.isEmpty else {

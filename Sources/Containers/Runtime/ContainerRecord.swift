@@ -1,5 +1,6 @@
 import Domain
 import FoundationEssentials
+import Glibc
 import OS
 
 /// What the engine must know of a container to find it again after a restart: written before each effect that

@@ -1,6 +1,6 @@
 import Domain
 
-/// The network of containers, as the lifecycle sees it. Blocking.
+/// The network of containers, as their lifecycle sees it. Blocking; throws `PaaSError`.
 public protocol ContainerNetwork: Sendable {
     /// Takes over what runs; everything else is freed.
     func start(living: [InstanceID]) throws
@@ -8,14 +8,14 @@ public protocol ContainerNetwork: Sendable {
     func acquire(networkIndex: Int, instance: InstanceID) throws -> NetworkAttachment
     /// Fine if it has nothing.
     func release(instance: InstanceID) throws
-    /// Removes every interface, namespace and table of this platform.
-    func teardown() throws
 }
 
-/// Images and build volumes, as the lifecycle sees them. Blocking.
+/// Images and build volumes, as the lifecycle of containers sees them. Blocking; throws `PaaSError`.
 public protocol ContainerImages: Sendable {
-    func mountStack(_ name: String, kind: StackKind, uidSlot: Int, at path: String) throws
+    /// Read-only, owners mapped to the app's range. With `forBuild` the larger root with compilers.
+    func mountStack(named name: String, forBuild: Bool, uidSlot: Int, at path: String) throws
     func mountSlug(_ digest: SlugDigest, uidSlot: Int, at path: String) throws
+    /// Fine if nothing is mounted there.
     func unmount(at path: String) throws
     func buildPaths(build: BuildID) -> BuildPaths
 }

@@ -44,8 +44,8 @@ extension PostgresStore {
                 throw PaaSError(
                     .notFound, "app \(app.name) has no port \(Names.quoted(name)); see: paasctl ports -a \(app.name)")
             }
-            _ = try transaction.raiseRoutingRevision()
             try transaction.session.run("delete from port_bindings where id = \(port.id)")
+            _ = try transaction.raiseRoutingRevision()
             transaction.record(
                 "port.removed", app: app, actor: actor.name, ["port": name, "publicPort": "\(port.publicPort)"])
         }

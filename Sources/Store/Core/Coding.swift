@@ -2,33 +2,33 @@ import Domain
 import FoundationEssentials
 import Postgres
 
-extension Identifier: @retroactive PostgresBindable {
+extension Identifier: PostgresBindable {
     public var postgresValue: PostgresValue { .uuid(uuid) }
 }
 
-extension Identifier: @retroactive PostgresDecodable {
+extension Identifier: PostgresDecodable {
     public init?(postgresType: UInt32, bytes: UnsafeRawBufferPointer?) {
         guard let uuid = UUID(postgresType: postgresType, bytes: bytes) else { return nil }
         self.init(uuid)
     }
 }
 
-extension Timestamp: @retroactive PostgresBindable {
+extension Timestamp: PostgresBindable {
     public var postgresValue: PostgresValue { .timestamp(microseconds) }
 }
 
-extension Timestamp: @retroactive PostgresDecodable {
+extension Timestamp: PostgresDecodable {
     public init?(postgresType: UInt32, bytes: UnsafeRawBufferPointer?) {
         guard let value = PostgresTimestamp(postgresType: postgresType, bytes: bytes) else { return nil }
         self.init(microseconds: value.microseconds)
     }
 }
 
-extension SlugDigest: @retroactive PostgresBindable {
+extension SlugDigest: PostgresBindable {
     public var postgresValue: PostgresValue { .text(description) }
 }
 
-extension SlugDigest: @retroactive PostgresDecodable {
+extension SlugDigest: PostgresDecodable {
     public init?(postgresType: UInt32, bytes: UnsafeRawBufferPointer?) {
         guard let text = String(postgresType: postgresType, bytes: bytes) else { return nil }
         self.init(text)

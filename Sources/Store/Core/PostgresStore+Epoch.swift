@@ -1,5 +1,6 @@
 public import Domain
 import Postgres
+import Synchronization
 
 extension PostgresStore {
     /// Becomes the one writer: takes the writer's lock on a connection of its own, brings the schema up to date, checks
@@ -27,7 +28,8 @@ extension PostgresStore {
             throw error
         }
         writer.hold(lock)
-        Task { [weak self] in await Self.keepLock(lock, epoch: epoch) { self } }
+        let store = WeakStore(self)
+        Task { await Self.keepLock(lock, epoch: epoch, store: store) }
         return epoch
     }
 
@@ -52,14 +54,14 @@ extension PostgresStore {
     }
 
     /// Takes the lock again whenever its connection is lost, as long as nobody else raised the epoch.
-    private static func keepLock(
-        _ first: PostgresAdvisoryLock, epoch: Int64, store: @Sendable () -> PostgresStore?
+    fileprivate static func keepLock(
+        _ first: PostgresAdvisoryLock, epoch: Int64, store reference: WeakStore
     ) async {
         var held: PostgresAdvisoryLock? = first
         while true {
             await held?.waitUntilLost()
             held = nil
-            guard let store = store(), !store.writer.isEnded else { return }
+            guard let store = reference.store, !store.writer.isEnded else { return }
             do {
                 held = try await PostgresAdvisoryLock.acquire(
                     store.configuration, key: Migrations.writerLockKey, waitSeconds: 1)
@@ -107,4 +109,15 @@ extension PostgresStore {
             throw Self.translate(error)
         }
     }
+}
+
+/// Lets the lock's keeper end with the store instead of keeping it alive.
+private final class WeakStore: Sendable {
+    private let reference: Mutex<Weak>
+    private struct Weak {
+        weak var store: PostgresStore?
+    }
+
+    init(_ store: PostgresStore) { reference = Mutex(Weak(store: store)) }
+    var store: PostgresStore? { reference.withLock { $0.store } }
 }

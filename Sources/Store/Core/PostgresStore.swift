@@ -1,6 +1,6 @@
 public import Domain
 public import Postgres
-import Synchronization
+
 
 /// The store on Postgres: every method one transaction. Without the database every method answers `unavailable`, and works
 /// again by itself once it is back.
@@ -36,6 +36,8 @@ public final class PostgresStore: Sendable {
         keyCheck = key.check
         self.portRange = portRange
     }
+
+    deinit { close() }
 
     /// Ends all connections, gives the writer's lock back.
     public func close() {

@@ -1,0 +1,172 @@
+import Domain
+import OS
+
+/// The platform's one nftables table: masquerading, the borders between spaces, and what containers may reach of the host.
+///
+/// Its chains look at packets from and to our own bridges only and let all others pass. They run at priority -10, before
+/// those of Docker, ufw and firewalld (0 and later): what is dropped here stays dropped, and what passes here can still be
+/// dropped there. In particular a `policy drop` of another table's forward chain (Docker's) also holds for our containers.
+///
+/// Whether an address belongs to the bridge a packet came in on is asked of the routing table (`fib … . iif`), so that
+/// bridges may come and go without a change of the table. With br_netfilter the kernel shows bridged packets to these
+/// chains as well, with the bridge as both interfaces: that is traffic within a space, which is allowed.
+struct PacketFilter: Sendable, Hashable {
+    let table: String
+    private let rules: String
+    private let tool: String
+
+    init(settings: Settings, plan: SubnetPlan, resolvers: ResolverConfiguration) throws(PaaSError) {
+        table = settings.hostName
+        tool = try NetworkTool.path("nft", package: "nftables")
+        rules = try Self.rules(settings: settings, plan: plan, resolvers: resolvers)
+    }
+
+    /// Replaces the table, whether it is there or not, in one transaction.
+    func apply() throws(PaaSError) {
+        let script = "table inet \(table) {}\ndelete table inet \(table)\n\(rules)"
+        try NetworkTool.run(
+            tool, ["-f", "-"], input: Array(script.utf8),
+            message: "the packet filter could not be set up: is nf_tables in this kernel, with NAT and fib?")
+    }
+
+    /// False if something else removed it (`nft flush ruleset`).
+    func isInPlace() throws(PaaSError) -> Bool { try Self.tables(tool).contains("table inet \(table)") }
+
+    /// Fine if there is none.
+    static func remove(settings: Settings) throws(PaaSError) {
+        let tool = try NetworkTool.path("nft", package: "nftables")
+        let script = "table inet \(settings.hostName) {}\ndelete table inet \(settings.hostName)\n"
+        try NetworkTool.run(
+            tool, ["-f", "-"], input: Array(script.utf8), message: "the packet filter could not be removed")
+    }
+
+    /// Chains of others that drop whatever they don't know, and so our containers' traffic too; for a warning.
+    func foreignDrops() throws(PaaSError) -> [String] {
+        let output = try NetworkTool.run(
+            tool, ["list", "chains"], message: "the host's packet filters could not be listed")
+        var found: [String] = []
+        var table = "", chain = ""
+        for line in String(decoding: output, as: UTF8.self).split(separator: "\n") {
+            let words = line.split(whereSeparator: { $0 == " " || $0 == "\t" })
+            if words.count >= 3, words[0] == "table" {
+                table = "\(words[1]) \(words[2])"
+            } else if words.count >= 2, words[0] == "chain" {
+                chain = String(words[1])
+            } else if line.contains("hook forward"), line.contains("policy drop") {
+                found.append("\(table) \(chain)")
+            }
+        }
+        return found
+    }
+
+    private static func tables(_ tool: String) throws(PaaSError) -> [Substring] {
+        let output = try NetworkTool.run(tool, ["list", "tables"], message: "the packet filter could not be read")
+        return String(decoding: output, as: UTF8.self).split(separator: "\n")
+    }
+
+    /// Addresses at which clouds hand out credentials of the host, beyond the link-local ones.
+    private static let metadata = ["169.254.0.0/16", "168.63.129.16", "100.100.100.200", "fe80::/10", "fd00:ec2::254", "fd20:ce::254"]
+
+    static func rules(settings: Settings, plan: SubnetPlan, resolvers: ResolverConfiguration) throws(PaaSError)
+        -> String
+    {
+        var closed: [IPNetwork] = []
+        for text in metadata + settings.egressDeny where !text.isEmpty {
+            guard let network = IPNetwork(text) else {
+                throw PaaSError(
+                    .invalid, "PAAS_EGRESS_DENY: '\(text)' is no network; write CIDRs, as in 10.0.0.0/8,fd00::/8")
+            }
+            closed.append(network)
+        }
+        closed = IPNetwork.withoutNested(closed)
+        let servers = resolvers.upstreams.compactMap { IPNetwork($0) }
+        let bridges = "\"\(HostBridges.prefix(instance: settings.instance))*\""
+        let ports = publicPorts(settings)
+        let private_ = privatePorts(settings)
+        let dns =
+            resolvers.needsForwarder
+            ? "fib daddr . iif type local meta l4proto { tcp, udp } th dport 53 accept" : ""
+        return """
+            table inet \(settings.hostName) {
+            \(set("closed4", "ipv4_addr", closed.filter(\.isIPv4)))
+            \(set("closed6", "ipv6_addr", closed.filter { !$0.isIPv4 }))
+            \(set("resolvers4", "ipv4_addr", servers.filter(\.isIPv4)))
+            \(set("resolvers6", "ipv6_addr", servers.filter { !$0.isIPv4 }))
+                chain input {
+                    type filter hook input priority filter - 10; policy accept;
+                    iifname \(bridges) goto container_to_host
+                }
+                chain container_to_host {
+                    ip daddr 127.0.0.0/8 drop
+                    ip6 daddr ::1 drop
+                    icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept
+                    fib saddr . iif oif missing drop
+                    ct state { established, related } accept
+                    icmp type echo-request accept
+                    icmpv6 type echo-request accept
+                    \(dns)
+                    meta l4proto { tcp, udp, sctp } th dport { \(private_) } drop
+                    fib daddr type local meta l4proto { tcp, udp, sctp } th dport { \(ports) } accept
+                    drop
+                }
+                chain forward {
+                    type filter hook forward priority filter - 10; policy accept;
+                    iifname \(bridges) oifname \(bridges) goto between_containers
+                    iifname \(bridges) goto container_to_outside
+                    oifname \(bridges) goto outside_to_container
+                }
+                chain between_containers {
+                    icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept
+                    fib saddr . iif oif missing drop
+                    meta pkttype { broadcast, multicast } accept
+                    fib daddr . iif oif missing drop
+                    accept
+                }
+                chain container_to_outside {
+                    fib saddr . iif oif missing drop
+                    ct state { established, related } ct direction reply accept
+                    ip daddr @resolvers4 meta l4proto { tcp, udp } th dport 53 accept
+                    ip6 daddr @resolvers6 meta l4proto { tcp, udp } th dport 53 accept
+                    ip daddr @closed4 drop
+                    ip6 daddr @closed6 drop
+                    accept
+                }
+                chain outside_to_container {
+                    ct state { established, related } accept
+                    drop
+                }
+                chain postrouting {
+                    type nat hook postrouting priority srcnat; policy accept;
+                    oifname \(bridges) accept
+                    ip saddr \(plan.v4) ip daddr != \(plan.v4) masquerade
+                    ip6 saddr \(plan.v6) ip6 daddr != \(plan.v6) masquerade
+                }
+            }
+
+            """
+    }
+
+    private static func set(_ name: String, _ type: String, _ networks: [IPNetwork]) -> String {
+        let elements =
+            networks.isEmpty
+            ? "" : " elements = { \(networks.map(\.description).joined(separator: ", ")) };"
+        return "    set \(name) { type \(type); flags interval;\(elements) }"
+    }
+
+    /// The router's ports, which everybody may reach.
+    private static func publicPorts(_ settings: Settings) -> String {
+        let fixed = [7080, 7443].filter { !settings.portRange.contains($0) }.map { ", \($0)" }
+        return "\(settings.portRange.lowerBound)-\(settings.portRange.upperBound)" + fixed.joined()
+    }
+
+    /// Ports of the platform itself, should the operator have put them into the public range.
+    private static func privatePorts(_ settings: Settings) -> String {
+        var ports: Set<UInt16> = [7022]
+        for address in [settings.apiAddress, settings.routerMetricsAddress] {
+            if let colon = address.lastIndex(of: ":"), let port = UInt16(address[address.index(after: colon)...]) {
+                ports.insert(port)
+            }
+        }
+        return ports.sorted().map(String.init).joined(separator: ", ")
+    }
+}

@@ -1,0 +1,236 @@
+import AsyncHTTPClient
+import Domain
+import NIOCore
+import NIOHTTP1
+import NIOSSL
+
+/// One caller of the API.
+struct APIClient: Sendable {
+    /// Largest reply that is read whole.
+    static let replyLimit = 64 << 20
+    static let timeoutSeconds: Int64 = 60
+
+    struct Reply: Sendable {
+        var status: Int
+        var headers: HTTPHeaders
+        var json: JSONValue
+    }
+
+    let api: APIAddress
+    let token: String
+    let certificates: String?
+
+    /// Sends one request and reads the whole reply.
+    /// - Throws: `Failure` with the problem's own words for every status from 400.
+    func send(
+        _ method: HTTPMethod, _ path: String, query: [(String, String)] = [], body: JSONValue? = nil,
+        headers: [(String, String)] = []
+    ) async throws -> Reply {
+        try await withClient { client in
+            var request = request(method, path, query, headers + [("Accept", "application/json")])
+            if let body {
+                request.headers.replaceOrAdd(name: "Content-Type", value: "application/json")
+                request.body = .bytes(ByteBuffer(bytes: body.encoded()))
+            }
+            let response = try await execute(client, request, timeout: .seconds(Self.timeoutSeconds))
+            let bytes = try await collect(response)
+            try Self.check(response, bytes)
+            let json = try bytes.isEmpty ? JSONValue.null : parse(bytes)
+            return Reply(status: Int(response.status.code), headers: response.headers, json: json)
+        }
+    }
+
+    func get(_ path: String, query: [(String, String)] = []) async throws -> JSONValue {
+        try await send(.GET, path, query: query).json
+    }
+
+    /// Every element of a list, page after page.
+    func list(_ path: String, query: [(String, String)] = []) async throws -> [JSONValue] {
+        var items: [JSONValue] = []
+        var next: (path: String, query: [(String, String)])? = (path, query)
+        while let page = next {
+            let reply = try await send(.GET, page.path, query: page.query)
+            items += reply.json.arrayValue ?? []
+            next = reply.headers.first(name: "Link").flatMap(Self.next)
+        }
+        return items
+    }
+
+    /// Hands the reply on line by line as it comes.
+    func lines(
+        _ path: String, query: [(String, String)] = [], headers: [(String, String)] = [],
+        each: (String) async throws -> Void
+    ) async throws {
+        try await withClient { client in
+            let request = request(.GET, path, query, headers)
+            // Endless: the server writes something every few seconds; only the connection has a time limit.
+            let response = try await execute(client, request, timeout: .hours(24 * 30))
+            guard response.status.code < 400 else {
+                return try Self.check(response, try await collect(response))
+            }
+            var splitter = LineSplitter()
+            do {
+                for try await buffer in response.body {
+                    for line in splitter.split(buffer.readableBytesView) { try await each(line) }
+                }
+            } catch let error as Failure {
+                throw error
+            } catch {
+                throw ConnectionLost(reason: "\(error)")
+            }
+            if let rest = splitter.finish() { try await each(rest) }
+        }
+    }
+
+    // MARK: Parts
+
+    private func request(
+        _ method: HTTPMethod, _ path: String, _ query: [(String, String)], _ headers: [(String, String)]
+    ) -> HTTPClientRequest {
+        var url = api.description + path
+        if !query.isEmpty {
+            url += "?" + query.map { "\(URLText.encode($0.0))=\(URLText.encode($0.1))" }.joined(separator: "&")
+        }
+        var request = HTTPClientRequest(url: url)
+        request.method = method
+        request.headers.add(name: "Authorization", value: "Bearer \(token)")
+        request.headers.add(name: "User-Agent", value: "paasctl")
+        for (name, value) in headers { request.headers.add(name: name, value: value) }
+        return request
+    }
+
+    private func withClient<Result>(_ body: (HTTPClient) async throws -> Result) async throws -> Result {
+        var configuration = HTTPClient.Configuration(
+            redirectConfiguration: .disallow, timeout: .init(connect: .seconds(10)))
+        if let certificates {
+            var tls = TLSConfiguration.makeClientConfiguration()
+            tls.trustRoots = .file(certificates)
+            configuration.tlsConfiguration = tls
+        }
+        let client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+        do {
+            let result = try await body(client)
+            try await client.shutdown()
+            return result
+        } catch {
+            // The first error is the one to tell.
+            try? await client.shutdown()
+            throw error
+        }
+    }
+
+    private func execute(_ client: HTTPClient, _ request: HTTPClientRequest, timeout: TimeAmount) async throws
+        -> HTTPClientResponse
+    {
+        do {
+            return try await client.execute(request, timeout: timeout)
+        } catch {
+            throw Self.unreachable(api, error)
+        }
+    }
+
+    private static func unreachable(_ api: APIAddress, _ error: any Error) -> ConnectionLost {
+        let what: String
+        switch error {
+        case let error as HTTPClientError where error == .connectTimeout: what = "no answer within 10 s"
+        case let error as HTTPClientError where error == .deadlineExceeded: what = "no answer within \(timeoutSeconds) s"
+        case let error as HTTPClientError where error == .remoteConnectionClosed: what = "it closed the connection"
+        default:
+            let text = "\(error)"
+            what = text.contains("ECONNREFUSED") || text.contains("refused") ? "connection refused" : text
+        }
+        return ConnectionLost(
+            reason: "the API at \(api) can't be reached: \(what); check that the platform runs (sudo bin/up), and the address in --api, PAAS_API or paasctl login"
+        )
+    }
+
+    private func collect(_ response: HTTPClientResponse) async throws -> [UInt8] {
+        do {
+            return Array((try await response.body.collect(upTo: Self.replyLimit)).readableBytesView)
+        } catch {
+            throw ConnectionLost(reason: "the API's reply ended early: \(error)")
+        }
+    }
+
+    private func parse(_ bytes: [UInt8]) throws(Failure) -> JSONValue {
+        do {
+            return try JSONParser.parse(bytes)
+        } catch {
+            throw Failure("\(api) answered with something that is not JSON; is it the API of a platform?")
+        }
+    }
+
+    private static func check(_ response: HTTPClientResponse, _ bytes: [UInt8]) throws(Failure) {
+        let code = Int(response.status.code)
+        guard code >= 300 else { return }
+        guard let problem = try? JSONParser.parse(bytes), let detail = problem["detail"]?.stringValue else {
+            throw Failure("the API answered \(code) \(response.status.reasonPhrase)", status: code)
+        }
+        var message = detail
+        for parameter in problem["invalidParams"]?.arrayValue ?? [] {
+            let name = parameter["name"]?.stringValue ?? ""
+            let reason = parameter["reason"]?.stringValue ?? ""
+            if !message.contains(name) || !message.contains(reason) { message += "\n  \(name): \(reason)" }
+        }
+        throw Failure(message, status: code)
+    }
+
+    private static func next(_ link: String) -> (path: String, query: [(String, String)])? {
+        guard link.contains("rel=\"next\""), let open = link.firstIndex(of: "<"), let close = link.firstIndex(of: ">"),
+            open < close
+        else { return nil }
+        let parts = link[link.index(after: open)..<close].split(separator: "?", maxSplits: 1)
+        guard let path = parts.first, path.hasPrefix("/") else { return nil }
+        let query = (parts.count > 1 ? parts[1] : "").split(separator: "&").map { part in
+            let pair = part.split(separator: "=", maxSplits: 1)
+            return (String(pair[0]), pair.count > 1 ? String(pair[1]) : "")
+        }
+        return (String(path), query)
+    }
+}
+
+/// The API was not reached, or the connection broke.
+struct ConnectionLost: Error {
+    var reason: String
+}
+
+/// Bytes to lines of text.
+struct LineSplitter {
+    private var rest: [UInt8] = []
+
+    mutating func split(_ bytes: some Sequence<UInt8>) -> [String] {
+        var lines: [String] = []
+        for byte in bytes {
+            if byte == 10 {
+                lines.append(String(decoding: rest, as: UTF8.self))
+                rest.removeAll(keepingCapacity: true)
+            } else {
+                rest.append(byte)
+            }
+        }
+        return lines
+    }
+
+    /// What came after the last newline.
+    mutating func finish() -> String? {
+        defer { rest = [] }
+        return rest.isEmpty ? nil : String(decoding: rest, as: UTF8.self)
+    }
+}
+
+enum URLText {
+    /// Percent-encodes everything but unreserved characters.
+    static func encode(_ text: String) -> String {
+        var out = ""
+        for byte in text.utf8 {
+            switch byte {
+            case 48...57, 65...90, 97...122, UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "~"):
+                out.unicodeScalars.append(Unicode.Scalar(byte))
+            default:
+                let hex = String(byte, radix: 16, uppercase: true)
+                out += "%" + (hex.count < 2 ? "0" : "") + hex
+            }
+        }
+        return out
+    }
+}
