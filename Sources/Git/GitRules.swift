@@ -24,8 +24,13 @@ enum GitRules {
 
     /// A full or short commit id, a branch or a tag. No revision operators.
     static func validateRevision(_ revision: String) throws(PaaSError) {
-        if revision.utf8.count >= 4 && revision.utf8.count <= 40 && revision.utf8.allSatisfy(isHex) { return }
+        if isHexPrefix(revision) { return }
         try validateRef(revision.hasPrefix("refs/") ? revision : "refs/heads/\(revision)")
+    }
+
+    /// 4 to 40 lower-case hex digits.
+    static func isHexPrefix(_ text: String) -> Bool {
+        (4...40).contains(text.utf8.count) && text.utf8.allSatisfy(isHex)
     }
 
     static func pin(_ build: BuildID) -> String { "refs/paas/builds/\(build)" }

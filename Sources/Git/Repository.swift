@@ -89,8 +89,19 @@ struct Repository: ~Copyable {
     borrowing func resolve(_ revision: String) throws(PaaSError) -> String {
         try GitRules.validateRevision(revision)
         var object: OpaquePointer?
-        let result = git_revparse_single(&object, handle, revision)
         defer { git_object_free(object) }
+        // Names are looked up as what they are: revision operators are not for callers from outside.
+        let names = revision.hasPrefix("refs/") ? [revision] : ["refs/heads/\(revision)", "refs/tags/\(revision)"]
+        var oid = git_oid()
+        var result = GIT_ENOTFOUND.rawValue
+        for name in names where result == GIT_ENOTFOUND.rawValue {
+            result = git_reference_name_to_id(&oid, handle, name)
+        }
+        if result == 0 {
+            result = git_object_lookup(&object, handle, &oid, GIT_OBJECT_ANY)
+        } else if result == GIT_ENOTFOUND.rawValue && GitRules.isHexPrefix(revision) {
+            result = git_revparse_single(&object, handle, revision)
+        }
         if result == GIT_ENOTFOUND.rawValue {
             throw PaaSError(.notFound, "no commit \(Names.quoted(revision)) in the app's repository; push it first")
         }

@@ -3,6 +3,10 @@ import Postgres
 import Synchronization
 import Testing
 
+private final class Counter: Sendable {
+    let value = Mutex(0)
+}
+
 @Suite(.serialized) struct PostgresTests {
     private func pool(_ size: Int = 3, acquire: Double = 20) throws -> PostgresPool {
         try PostgresPool(configuration(size, acquire: acquire))
@@ -116,12 +120,12 @@ import Testing
         try await pool.transaction {
             try $0.run(script: "create table t (id bigint primary key, n bigint); insert into t values (1,0),(2,0)")
         }
-        let met = Mutex(0)
+        let met = Counter()
         @Sendable func add(_ first: Int, _ second: Int) async throws {
             try await pool.transaction { session in
                 try session.run("update t set n = n + 1 where id = \(first)")
-                met.withLock { $0 += 1 }
-                while met.withLock({ $0 }) < 2 { try session.run("select pg_sleep(0.005)") }
+                met.value.withLock { $0 += 1 }
+                while met.value.withLock({ $0 }) < 2 { try session.run("select pg_sleep(0.005)") }
                 try session.run("update t set n = n + 1 where id = \(second)")
             }
         }
@@ -130,18 +134,18 @@ import Testing
         _ = try await (one, two)
         let sum: Int = try await pool.transaction { try $0.one("select sum(n)::bigint as n from t").get("n") }
         #expect(sum == 4)
-        #expect(met.withLock { $0 } == 3)
+        #expect(met.value.withLock { $0 } == 3)
     }
 
     @Test func aBusyPoolRefusesAfterItsDeadline() async throws {
         let pool = try pool(1, acquire: 0.1)
         defer { pool.close() }
-        let running = Mutex(false)
+        let running = Counter()
         async let busy: Void = pool.transaction { session in
-            running.withLock { $0 = true }
+            running.value.withLock { $0 = 1 }
             try session.run("select pg_sleep(0.6)")
         }
-        #expect(await eventually { running.withLock { $0 } })
+        #expect(await eventually { running.value.withLock { $0 } == 1 })
         let error = await #expect(throws: PostgresError.self) { try await pool.transaction { _ in } }
         #expect(error?.kind == .poolTimeout)
         try await busy

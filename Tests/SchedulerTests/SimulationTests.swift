@@ -19,7 +19,6 @@ struct SimulationTests {
         }
         let broken = world.broken.withLock { $0 }
         let last = world.trace.suffix(40).joined(separator: "\n")
-        print("SEED", seed, world.store.read { Dictionary(grouping: $0.events, by: { $0 }).mapValues(\.count) }, world.trace.count)
         #expect(broken.isEmpty, "seed \(seed): \(broken.prefix(3))")
         #expect(world.unsettled().isEmpty, "seed \(seed): \(world.unsettled())\n\(last)")
     }

@@ -5,8 +5,6 @@ import OS
 
 /// Network namespaces kept alive by a mount at a file.
 enum NetworkNamespace {
-    private static let nsfsMagic = 0x6e73_6673
-
     /// Makes one at a file that must not exist yet.
     static func create(at path: String) throws(PaaSError) {
         try NetworkTool.system("a network namespace could not be made") { () throws(SystemError) in
@@ -18,8 +16,9 @@ enum NetworkNamespace {
 
     /// True if a namespace is mounted at the file.
     static func exists(at path: String) -> Bool {
-        var info = statfs()
-        return statfs(path, &info) == 0 && Int(info.f_type) == nsfsMagic
+        // The file of a namespace lies on nsfs, another device than the folder's.
+        var file = stat(), parent = stat()
+        return stat(path, &file) == 0 && stat(Files.parent(path), &parent) == 0 && file.st_dev != parent.st_dev
     }
 
     /// Unmounts and removes the file. Fine if there is none. The namespace itself ends with its last process.
@@ -27,7 +26,7 @@ enum NetworkNamespace {
         try NetworkTool.system("a network namespace could not be removed") { () throws(SystemError) in
             // Mounts can lie on top of each other after a crash; EINVAL says that none is left.
             for _ in 0..<8 {
-                let result = slipway_unmount(path, Int32(MNT_DETACH.rawValue) | 8 /* UMOUNT_NOFOLLOW */)
+                let result = slipway_unmount(path, Int32(MNT_DETACH) | 8 /* UMOUNT_NOFOLLOW */)
                 if result == -EINVAL || result == -ENOENT { break }
                 try Syscall.shim("unmount \(path)", result)
             }

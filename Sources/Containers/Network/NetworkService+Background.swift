@@ -1,6 +1,7 @@
 import Domain
 import Logging
 import OS
+import Synchronization
 
 extension NetworkService {
     /// Does what is due, and says in how many seconds there is more.

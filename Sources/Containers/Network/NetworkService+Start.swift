@@ -1,6 +1,7 @@
 import Domain
 import Logging
 import OS
+import Synchronization
 
 extension NetworkService {
     /// Makes the host ready and finds again what is there: to be called once, before anything else.

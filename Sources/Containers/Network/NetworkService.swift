@@ -202,7 +202,7 @@ public final class NetworkService: Sendable {
                 let flags = try NetworkTool.system("a bridge could not be read") { () throws(SystemError) in
                     try Files.readText("/sys/class/net/\(name)/flags")
                 }
-                if let flags, let bits = UInt32(flags.dropFirst(2), radix: 16), bits & UInt32(IFF_UP.rawValue) != 0 {
+                if let flags, let bits = UInt32(flags.dropFirst(2), radix: 16), bits & UInt32(IFF_UP) != 0 {
                     return .success(())
                 }
                 try HostRoutes.check(plan, routes: HostRoutes.all(), ownPrefix: bridges.prefix)

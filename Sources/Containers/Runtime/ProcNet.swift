@@ -77,3 +77,20 @@ public enum ProcNet {
         return best.count < 2 ? join(groups[...]) : join(groups[..<best.lowerBound]) + "::" + join(groups[best.upperBound...])
     }
 }
+
+extension ProcNet {
+    /// `/proc/PID/net/sctp/eps`: listening one-to-one and one-to-many sockets.
+    public static func sctpSockets(_ table: some Collection<UInt8>) -> [ObservedSocket] {
+        var found: [ObservedSocket] = []
+        for line in table.split(separator: UInt8(ascii: "\n")).dropFirst() {
+            // ENDPT SOCK STY SST HBKT LPORT UID INODE LADDRS…; state 10 is LISTEN.
+            let fields = line.split(separator: 32).map { String(decoding: $0, as: UTF8.self) }
+            guard fields.count > 8, fields[3] == "10", let port = UInt16(fields[5]), port > 0 else { continue }
+            for address in fields[8...].prefix(16) {
+                let loopback = address == "::1" || address.hasPrefix("127.") || address.hasPrefix("0000:0000:0000:0000:0000:0000:0000:0001")
+                found.append(ObservedSocket(protocol: .sctp, address: address, port: port, isLoopback: loopback))
+            }
+        }
+        return found
+    }
+}

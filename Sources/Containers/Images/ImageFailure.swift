@@ -1,0 +1,46 @@
+import Domain
+import Glibc
+import OS
+
+/// Turns a failed system call into the platform's own error, with words for the caller and the call as the cause.
+enum ImageFailure {
+    static func wrap<T: ~Copyable>(_ message: @autoclosure () -> String, _ body: () throws(SystemError) -> T)
+        throws(PaaSError) -> T
+    {
+        do throws(SystemError) {
+            return try body()
+        } catch {
+            if error.errno == ENOSPC || error.errno == EDQUOT {
+                throw PaaSError(
+                    .unavailable, "\(message()): the host's disk is full; free space under the data directory",
+                    source: .platform, cause: error)
+            }
+            throw error.asPaaSError(message())
+        }
+    }
+
+    /// Runs a program of the host's; its last words become the cause when it fails.
+    static func run(_ message: @autoclosure () -> String, _ path: String, _ arguments: [String], timeoutSeconds: Int = 600)
+        throws(PaaSError)
+    {
+        let result = try wrap(message()) { () throws(SystemError) in
+            try Command(ProcessSpec(path, arguments), timeoutSeconds: timeoutSeconds, outputLimit: 64 << 10).run()
+        }
+        guard result.status == 0 else {
+            let words = String(result.errorText.suffix(2000).trimmingWhitespace())
+            let full = words.contains("No space left")
+            throw PaaSError(
+                full ? .unavailable : .internal,
+                full ? "\(message()): the host's disk is full; free space under the data directory" : message(),
+                source: .platform, cause: ProgramFailure(path: path, status: result.status, words: words))
+        }
+    }
+}
+
+/// A program that ended badly, with its last words. For the platform's log.
+struct ProgramFailure: Error, CustomStringConvertible {
+    var path: String
+    var status: Int32
+    var words: String
+    var description: String { "\(path) ended with status \(status): \(words)" }
+}

@@ -1,0 +1,210 @@
+import CLibUV
+import Domain
+import Glibc
+
+/// The life of a flow before and after its relay: choosing and connecting a backend, and the one exit.
+extension Worker {
+    /// Takes over an accepted descriptor and two descriptors of the budget.
+    func adopt(_ descriptor: Int32, _ binding: BindingID) {
+        guard !isStopping else {
+            Glibc.close(descriptor)
+            shared.budget.give(2)
+            return
+        }
+        let id: Int
+        if let free = freeFlows.popLast() {
+            id = free
+        } else {
+            id = flows.count
+            flows.append(nil)
+        }
+        let flow = Flow(worker: self, id: id, binding: binding, clientDescriptor: descriptor, now: loop.now)
+        flows[id] = flow
+        if isValid {
+            begin(flow)
+        } else {
+            flow.deadline = loop.now + shared.tableWait
+            schedule(flow, at: flow.deadline)
+        }
+    }
+
+    func begin(_ flow: Flow) {
+        guard let plan = routes[flow.binding] else { return finish(flow, .noRoute) }
+        flow.plan = plan
+        let counters = plan.shared.counters[number]
+        flow.counters = counters
+        counters.flows.increase(1)
+        counters.active.increase(1)
+        flow.start =
+            switch plan.affinity {
+            case .none: plan.shared.turn.wrappingAdd(1, ordering: .relaxed).oldValue
+            case .source: Int(bitPattern: UInt(SocketAddress.peerHash(flow.clientDescriptor)))
+            }
+        connectNext(flow)
+    }
+
+    /// Tries backends of the table that is in force now, each once, until one connect is under way. The plan is looked up
+    /// anew each time: a backend that left the table since the flow began must not be tried.
+    private func connectNext(_ flow: Flow) {
+        flow.phase = .connecting
+        while true {
+            guard let plan = routes[flow.binding] else { return finish(flow, .noRoute) }
+            flow.plan = plan
+            guard let target = choose(plan, flow) else {
+                return finish(flow, flow.tried.isEmpty ? .noBackend : .connectFailed)
+            }
+            if !flow.tried.isEmpty { flow.counters?.retries.increase(1) }
+            flow.target = target
+            target.flows.active.wrappingAdd(1, ordering: .relaxed)
+            let result = startConnect(flow, target)
+            if result >= 0 {
+                flow.deadline = loop.now + plan.connectMilliseconds
+                schedule(flow, at: flow.deadline)
+                return
+            }
+            noteFailure(flow, result)
+        }
+    }
+
+    private func choose(_ plan: RoutePlan, _ flow: Flow) -> BackendTarget? {
+        let now = loop.now
+        let backends = plan.backends
+        let isTried = { (i: Int) in !flow.tried.isEmpty && flow.tried.contains(backends[i].instance) }
+        let isSkipped = { (i: Int) in backends[i].health.isSkipped(now: now) }
+        let index =
+            switch plan.affinity {
+            case .none:
+                BackendSelection.next(
+                    count: backends.count, start: flow.start, isTried: isTried, isSkipped: isSkipped)
+            case .source:
+                BackendSelection.highest(
+                    count: backends.count,
+                    rank: { BackendSelection.rank(UInt64(UInt(bitPattern: flow.start)), backends[$0].hash) },
+                    isTried: isTried, isSkipped: isSkipped)
+            }
+        return index.map { backends[$0] }
+    }
+
+    private func startConnect(_ flow: Flow, _ target: BackendTarget) -> Int32 {
+        let handle = freeHandles.popLast() ?? .allocate(capacity: 1)
+        var result = uv_tcp_init(loop.raw, handle)
+        if result < 0 {
+            freeHandles.append(handle)
+            return result
+        }
+        handle.pointee.data = Unmanaged.passUnretained(flow).toOpaque()
+        flow.backend = handle
+        let request = UnsafeMutablePointer<uv_connect_t>.allocate(capacity: 1)
+        request.pointee.data = Unmanaged.passUnretained(flow).toOpaque()
+        result = target.address.withPointer { address, _ in uv_tcp_connect(request, handle, address, onConnected) }
+        if result < 0 { request.deallocate() } else { flow.connect = request }
+        return result
+    }
+
+    fileprivate func connected(_ flow: Flow, _ status: Int32) {
+        flow.connect = nil
+        if status < 0 { return attemptFailed(flow, status) }
+        flow.target?.health.succeeded()
+        startRelay(flow)
+    }
+
+    func attemptFailed(_ flow: Flow, _ status: Int32) {
+        noteFailure(flow, status)
+        connectNext(flow)
+    }
+
+    private func noteFailure(_ flow: Flow, _ status: Int32) {
+        abandonConnect(flow)
+        guard let target = flow.target else { return }
+        flow.target = nil
+        target.flows.active.wrappingSubtract(1, ordering: .relaxed)
+        flow.tried.append(target.instance)
+        flow.counters?.connectFailures.increase(1)
+        // What this host lacks says nothing about the backend.
+        if ![EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL].contains(-status) {
+            target.health.skip(until: loop.now + shared.skipTime)
+        }
+    }
+
+    private func abandonConnect(_ flow: Flow) {
+        flow.connect?.pointee.data = nil
+        flow.connect = nil
+        if let backend = flow.backend {
+            close(backend, reset: false)
+            flow.backend = nil
+        }
+    }
+
+    private func startRelay(_ flow: Flow) {
+        guard let backend = flow.backend, let plan = flow.plan else { return finish(flow, .internal) }
+        let client = freeHandles.popLast() ?? .allocate(capacity: 1)
+        guard uv_tcp_init(loop.raw, client) == 0 else {
+            freeHandles.append(client)
+            return finish(flow, .internal)
+        }
+        client.pointee.data = Unmanaged.passUnretained(flow).toOpaque()
+        flow.client = client
+        guard uv_tcp_open(client, flow.clientDescriptor) == 0 else { return finish(flow, .internal) }
+        flow.clientDescriptor = -1
+        flow.phase = .relaying
+        flow.lastActivity = loop.now
+        // These two fail only if the peer is gone already, which the first read tells.
+        uv_tcp_nodelay(backend, 1)
+        uv_tcp_keepalive(backend, 1, ListeningSocket.keepaliveSeconds)
+        schedule(flow, at: flow.lastActivity + plan.idleMilliseconds)
+        guard startReading(client) && startReading(backend) else { return finish(flow, .internal) }
+    }
+
+    /// The one exit: everything that a flow held or counted is given back here, and here alone.
+    func finish(_ flow: Flow, _ ending: FlowEnding) {
+        guard flows[flow.id] === flow else { return }
+        wheel.cancel(flow.id)
+        flow.waitingFromClient?.orphan()
+        flow.waitingFromBackend?.orphan()
+        flow.connect?.pointee.data = nil
+        if let client = flow.client { close(client, reset: ending.resetsClient) }
+        if flow.clientDescriptor >= 0 {
+            if ending.resetsClient { slipway_uv_reset_on_close(flow.clientDescriptor) }
+            Glibc.close(flow.clientDescriptor)
+            flow.clientDescriptor = -1
+        }
+        if let backend = flow.backend { close(backend, reset: ending.resetsBackend) }
+        flow.counters?.active.increase(-1)
+        flow.target?.flows.active.wrappingSubtract(1, ordering: .relaxed)
+        shared.endings[ending.rawValue].value.wrappingAdd(1, ordering: .relaxed)
+        shared.budget.give(2)
+        flows[flow.id] = nil
+        freeFlows.append(flow.id)
+    }
+
+    /// Closes the socket at once; the handle's memory comes back when libuv has let go of it.
+    private func close(_ handle: UnsafeMutablePointer<uv_tcp_t>, reset: Bool) {
+        handle.pointee.data = nil
+        if reset {
+            var descriptor: Int32 = -1
+            let generic = UnsafeMutableRawPointer(handle).assumingMemoryBound(to: uv_handle_t.self)
+            if uv_fileno(generic, &descriptor) == 0 {
+                let kept =
+                    slipway_uv_unacknowledged(descriptor) > 0 ? fcntl(descriptor, F_DUPFD_CLOEXEC, 3) : -1
+                if kept >= 0, let resets { resets.add(kept) } else { slipway_uv_reset_on_close(descriptor) }
+            }
+        }
+        uv_close(UnsafeMutableRawPointer(handle).assumingMemoryBound(to: uv_handle_t.self), onClosed)
+    }
+}
+
+private let onConnected: uv_connect_cb = { request, status in
+    guard let request else { return }
+    let data = request.pointee.data
+    request.deallocate()
+    // Without data the attempt was given up.
+    guard let data else { return }
+    let flow = Unmanaged<Flow>.fromOpaque(data).takeUnretainedValue()
+    flow.worker.connected(flow, status)
+}
+
+private let onClosed: uv_close_cb = { handle in
+    guard let handle, let data = handle.pointee.loop.pointee.data else { return }
+    let worker = Unmanaged<Worker>.fromOpaque(data).takeUnretainedValue()
+    worker.freeHandles.append(UnsafeMutableRawPointer(handle).assumingMemoryBound(to: uv_tcp_t.self))
+}

@@ -1,0 +1,62 @@
+import ArgumentParser
+import Domain
+import Glibc
+
+/// The command line of the platform. Talks to its REST API only.
+struct PaasCtl: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "paasctl",
+        abstract: "Deploy, scale and look after network functions.",
+        discussion: """
+            Data goes to standard output, messages to standard error. Exit code: 0 done, 1 refused or failed, 2 wrong usage.
+            """,
+        subcommands: [
+            Login.self, WhoAmI.self, Logout.self, Apps.self, Git.self, GitCredential.self, Scale.self, Processes.self,
+            Config.self, Ports.self, Builds.self, Releases.self, Rollback.self, Logs.self, Spaces.self, Tokens.self,
+            Events.self, Operations.self, Nodes.self, Stacks.self, Doctor.self, Status.self,
+        ])
+}
+
+@main
+enum Main {
+    static func main() async {
+        // A reader that leaves (`paasctl logs | head`) shows as EPIPE, which ends the program quietly.
+        signal(SIGPIPE, SIG_IGN)
+        signal(SIGINT) { _ in _exit(130) }
+        do {
+            var command = try PaasCtl.parseAsRoot()
+            if var asynchronous = command as? any AsyncParsableCommand {
+                try await asynchronous.run()
+            } else {
+                try command.run()
+            }
+            exit(0)
+        } catch {
+            exit(report(error))
+        }
+    }
+
+    /// Says what went wrong. Returns the exit code: the one place where errors get one.
+    private static func report(_ error: any Error) -> Int32 {
+        switch error {
+        case let failure as Failure:
+            Console.note("paasctl: \(failure.message)")
+            return 1
+        case let lost as ConnectionLost:
+            Console.note("paasctl: \(lost.reason)")
+            return 1
+        case let known as PaaSError:
+            Console.note("paasctl: \(known.message)")
+            return 1
+        default: break
+        }
+        let code = PaasCtl.exitCode(for: error)
+        let message = PaasCtl.fullMessage(for: error)
+        if code.isSuccess {
+            Console.print(message)
+            return 0
+        }
+        Console.note(message)
+        return code == .validationFailure ? 2 : 1
+    }
+}
