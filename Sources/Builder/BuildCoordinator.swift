@@ -84,21 +84,18 @@ public actor BuildCoordinator: BuildService {
     }
 
     public func outcome(_ build: BuildID) async throws(PaaSError) -> BuildOutcome {
-        while true {
+        var outcome: BuildOutcome?
+        while outcome == nil {
             let known = try await parts.store.build(build)
             guard let progress = try await attach(known) else { return try await settled(known) }
-            while !progress.ended {
-                let version = progress.signal.version
-                if progress.ended { break }
-                await progress.signal.wait(after: version)
-                if Task.isCancelled { throw PaaSError(.cancelled, "waiting for build \(known.number) was given up") }
-            }
-            if let outcome = progress.outcome { return outcome }
-            // Its driver stopped without an end: it stays for the next look, ours included.
-            do { try await Task.sleep(for: .milliseconds(500)) } catch {
-                throw PaaSError(.cancelled, "waiting for build \(known.number) was given up")
-            }
+            await progress.waitForEnd()
+            outcome = progress.outcome
+            if Task.isCancelled { throw PaaSError(.cancelled, "waiting for build \(known.number) was given up") }
+            // Its driver stopped without an end: the build stays for the next look, this one included.
+            if outcome == nil { await progress.signal.wait(after: progress.signal.version, timeout: .milliseconds(500)) }
         }
+        guard let outcome else { throw PaaSError(.internal, "a build ended without an outcome") }
+        return outcome
     }
 
     public func purgeCache(_ app: AppID) async throws(PaaSError) {
@@ -119,29 +116,29 @@ public actor BuildCoordinator: BuildService {
     /// Repairs and adopts, then drives builds until the task is cancelled, which leaves every build to the next paasd.
     /// - Throws: `stale` when another paasd is in charge.
     public func run() async throws {
-        defer { for task in tasks.values { task.cancel() } }
-        do {
-            try await withThrowingTaskGroup { group in
-                let (watch, parts) = (watch, parts)
-                group.addTask {
-                    try await watch.run(parts.engine, epoch: parts.epoch, logger: parts.logger)
-                }
-                group.addTask {
-                    try await self.adopt()
-                    while !Task.isCancelled {
-                        do { try await Task.sleep(for: .seconds(2)) } catch { return }
-                        await self.lookAgain()
-                    }
-                }
-                // The first to end decides: an error of either, or the cancellation of both.
-                defer { group.cancelAll() }
-                try await group.next()
-            }
-        } catch {
-            await stopDriving()
-            throw error
+        let (watch, parts) = (watch, parts)
+        let following = Task { try await watch.run(parts.engine, epoch: parts.epoch, logger: parts.logger) }
+        let looking = Task { try await self.keepLooking() }
+        let result = await withTaskCancellationHandler {
+            // Only another paasd in charge ends it by itself.
+            let result = await following.result
+            looking.cancel()
+            _ = await looking.result
+            return result
+        } onCancel: {
+            following.cancel()
+            looking.cancel()
         }
         await stopDriving()
+        try result.get()
+    }
+
+    private func keepLooking() async throws(PaaSError) {
+        try await adopt()
+        while !Task.isCancelled {
+            do { try await Task.sleep(for: .seconds(2)) } catch { return }
+            await lookAgain()
+        }
     }
 
     private func stopDriving() async {

@@ -19,6 +19,8 @@ final class DescriptorBudget: Sendable {
 
     func give(_ count: Int) { used.wrappingSubtract(count, ordering: .relaxed) }
 
+    var isUnused: Bool { used.load(ordering: .relaxed) == 0 }
+
     /// True the first time only: the log gets one line, not one for each connection.
     func shouldReport() -> Bool { !reported.exchange(true, ordering: .relaxed) }
 }

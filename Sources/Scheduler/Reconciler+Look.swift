@@ -9,7 +9,7 @@ extension Reconciler {
             state.withLock { $0.queue.begin(app) }
             do {
                 try await planAndPerform(app)
-            } catch where (error as? PaaSError)?.code != .stale && !(error is CancellationError) {
+            } catch  where (error as? PaaSError)?.code != .stale && !(error is CancellationError) {
                 let seconds = state.withLock { $0.queue.failed(app) }
                 logger.warning(
                     "an app can't be brought to its wanted state now",

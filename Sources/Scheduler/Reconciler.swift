@@ -62,7 +62,8 @@ public final class Reconciler: SchedulerWakeup, Sendable {
     public init(
         store: any SchedulerStore, engine: any ContainerEngine, publisher: any RoutingPublisher, log: any LogSink,
         cleanup: any AppCleanup, faults: any FaultInjector = NoFaults(), epoch: Int64, bootID: String,
-        settings: SchedulerSettings, logger: Logger, clock: any Clock<Duration> = ContinuousClock(),
+        settings: SchedulerSettings, logger: Logger = Logger(label: "scheduler"),
+        clock: any Clock<Duration> = ContinuousClock(),
         now: @escaping @Sendable () -> Timestamp = { Timestamp.now() },
         makeID: @escaping @Sendable () -> InstanceID = { InstanceID.random() }
     ) {
@@ -210,7 +211,7 @@ public final class Reconciler: SchedulerWakeup, Sendable {
                     noticed(event)
                 }
                 logger.warning("the engine ended its stream")
-            } catch where (error as? PaaSError)?.code != .stale && !(error is CancellationError) {
+            } catch  where (error as? PaaSError)?.code != .stale && !(error is CancellationError) {
                 logger.warning("the engine can't be followed", metadata: ["error": "\(ErrorChain(error))"])
             }
             try Task.checkCancellation()

@@ -114,7 +114,8 @@ final class FakeStore: SchedulerStore, Sendable {
             return AppSnapshot(
                 app: state.app, formation: state.formation, current: state.releases.last { $0.state == .current },
                 candidate: state.releases.last { $0.state == .pending || $0.state == .rolling }, ports: state.ports,
-                instances: state.instances, slots: state.slots, operations: state.operations.filter { !$0.state.isFinal })
+                instances: state.instances, slots: state.slots,
+                operations: state.operations.filter { !$0.state.isFinal })
         }
     }
 

@@ -274,7 +274,9 @@ struct ScaleRuleTests {
 
 @Suite("Rollouts")
 struct RolloutRuleTests {
-    private func rolling(_ rows: [ProcessInstance], quantity: Int = 1, current: Release? = .sample(1, .current)) -> Scene {
+    private func rolling(_ rows: [ProcessInstance], quantity: Int = 1, current: Release? = .sample(1, .current))
+        -> Scene
+    {
         Scene(
             rows: rows, formation: ["web": FormationEntry(quantity: quantity)], current: current,
             candidate: .sample(2, .rolling))

@@ -70,7 +70,9 @@ final class Simulation {
         engine.advance(to: now)
     }
 
-    private static let commands = ["ok", "ok", "ok", "slow 3", "slow 12", "never", "exit 0 1", "exit 4 3", "start-error"]
+    private static let commands = [
+        "ok", "ok", "ok", "slow 3", "slow 12", "never", "exit 0 1", "exit 4 3", "start-error",
+    ]
 
     private func disturb() {
         if chance(0.03) {
@@ -247,7 +249,8 @@ final class Simulation {
     }
 
     private func reportedEmpty(_ router: Router, _ id: InstanceID) -> Bool {
-        registry.facts().first { $0.id == router.id }.map { ($0.draining?[id] ?? 0) == 0 && $0.draining != nil } ?? false
+        registry.facts().first { $0.id == router.id }.map { ($0.draining?[id] ?? 0) == 0 && $0.draining != nil }
+            ?? false
     }
 
     private func checkRows() {

@@ -22,6 +22,15 @@ final class BuildProgress: Sendable {
         signal.raise()
     }
 
+    /// Returns when nobody drives the build any more or the waiting task is cancelled.
+    func waitForEnd() async {
+        while !Task.isCancelled {
+            let version = signal.version
+            if ended { return }
+            await signal.wait(after: version)
+        }
+    }
+
     func end(_ outcome: BuildOutcome?) {
         state.withLock {
             $0.outcome = outcome

@@ -46,7 +46,7 @@ struct SubnetPlan: Sendable, Hashable {
         guard index >= 0, index < spaceCount else {
             throw PaaSError(
                 .exhausted,
-                "PAAS_SUBNETS (\(v4), \(v6)) has room for \(spaceCount) spaces; this would be number \(index + 1): "
+                "PAAS_SUBNETS (\(v4), \(v6)) has room for \(spaceCount) spaces, numbered from 0, and not for number \(index): "
                     + "delete a space, or stop the platform and set a larger IPv4 network")
         }
         return Space(

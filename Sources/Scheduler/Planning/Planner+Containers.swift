@@ -129,9 +129,8 @@ extension Planner {
         guard isWanted(row) else { return false }
         if row.release == candidate?.version { return true }
         guard row.release == current?.version else { return false }
-        return !snapshot.instances.contains {
-            $0.type == row.type && $0.index == row.index && $0.id != row.id && $0.release == row.release
-                && ($0.createdAt, $0.id) > (row.createdAt, row.id)
+        return !rows(row.type, row.index).contains {
+            $0.id != row.id && $0.release == row.release && ($0.createdAt, $0.id) > (row.createdAt, row.id)
         }
     }
 

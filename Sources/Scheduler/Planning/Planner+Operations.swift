@@ -48,7 +48,9 @@ extension Planner {
         if let problem {
             fail(operation, problem)
         } else if now >= deadline && candidate == nil {
-            fail(operation, "\(serving) of \(wanted) processes are up after \(Int(now.seconds(since: operation.startedAt))) s")
+            fail(
+                operation,
+                "\(serving) of \(wanted) processes are up after \(Int(now.seconds(since: operation.startedAt))) s")
         } else {
             wake(at: deadline)
             progress(of: operation.id, serving, wanted)
@@ -61,9 +63,7 @@ extension Planner {
             let slot = slot(target.type, index, release: target.release.version),
             slot.restarts > CrashBackoff.freeRestarts
         else { return nil }
-        let last = snapshot.instances.filter {
-            $0.type == target.type && $0.index == index && $0.state == .crashed
-        }.max { $0.since < $1.since }
+        let last = rows(target.type, index).filter { $0.state == .crashed }.max { $0.since < $1.since }
         let seen = last.map(StartProblem.crash) ?? "\(target.type).\(index) keeps crashing"
         return "\(seen); it was restarted \(slot.restarts - 1) times"
     }
@@ -79,7 +79,9 @@ extension Planner {
         guard let part = operation.target.split(separator: "/").last, operation.target.contains("/releases/"),
             let version = Int(part.hasPrefix("v") ? part.dropFirst() : part)
         else { return }
-        guard version != snapshot.candidate?.version, let newest = snapshot.candidate ?? snapshot.current else { return }
+        guard version != snapshot.candidate?.version, let newest = snapshot.candidate ?? snapshot.current else {
+            return
+        }
         if version == snapshot.current?.version {
             actions.append(.finishOperation(operation.id, state: .completed, error: nil))
         } else if version < newest.version {

@@ -112,7 +112,7 @@ extension Planner {
     /// Restarts so far if the place may be filled now; nil while it has to wait.
     private mutating func startable(_ type: String, _ index: Int, release: Int) -> Int? {
         guard let slot = slot(type, index, release: release), slot.restarts > 0 else { return 0 }
-        let asked = snapshot.instances.filter { $0.type == type && $0.index == index && $0.release == release }
+        let asked = rows(type, index).filter { $0.release == release }
             .max { ($0.createdAt, $0.id) < ($1.createdAt, $1.id) }
         // A user who asks for a restart does not wait for the backoff.
         if let asked, asked.state == .crashed, asked.replaceRequested { return slot.restarts }

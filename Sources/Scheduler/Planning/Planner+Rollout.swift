@@ -10,9 +10,9 @@ extension Planner {
     /// Rows of the rollout's crashes in one place; they are kept until it is decided.
     func candidateCrashes(_ type: String, _ index: Int) -> [ProcessInstance] {
         guard let candidate else { return [] }
-        return snapshot.instances.filter {
-            $0.type == type && $0.index == index && $0.release == candidate.version && $0.state == .crashed
-        }.sorted { ($0.since, $0.id) < ($1.since, $1.id) }
+        return rows(type, index).filter { $0.release == candidate.version && $0.state == .crashed }.sorted {
+            ($0.since, $0.id) < ($1.since, $1.id)
+        }
     }
 
     private var candidateTargets: [Target] { targets.filter { isCandidate($0.release) } }
@@ -69,9 +69,10 @@ extension Planner {
         var wanted = 0
         for target in candidateTargets {
             wanted += target.quantity
-            serving += (1...target.quantity).filter { index in
-                live(target.type, index).contains { $0.release == candidate.version && isServing($0) }
-            }.count
+            serving +=
+                (1...target.quantity).filter { index in
+                    live(target.type, index).contains { $0.release == candidate.version && isServing($0) }
+                }.count
         }
         if serving == wanted {
             actions.append(.markCurrent(version: candidate.version))

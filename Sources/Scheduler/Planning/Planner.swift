@@ -10,6 +10,8 @@ public struct Planner {
     let snapshot: AppSnapshot
     let observed: [InstanceID: ContainerObservation]
     let targets: [Target]
+    /// Rows by type and index, in the snapshot's order.
+    private let rowsByPlace: [String: [Int: [ProcessInstance]]]
     var actions: [Action] = []
     var wakeAt: Timestamp?
 
@@ -38,6 +40,9 @@ public struct Planner {
         self.snapshot = snapshot
         self.observed = observed
         targets = Self.targets(snapshot)
+        rowsByPlace = Dictionary(grouping: snapshot.instances, by: \.type).mapValues { rows in
+            Dictionary(grouping: rows, by: \.index)
+        }
     }
 
     private mutating func run() {
@@ -93,9 +98,10 @@ public struct Planner {
         }
     }
 
-    func live(_ type: String, _ index: Int) -> [ProcessInstance] {
-        snapshot.instances.filter { $0.type == type && $0.index == index && Self.isLive($0) }
-    }
+    /// Every row of one place, ended ones too.
+    func rows(_ type: String, _ index: Int) -> [ProcessInstance] { rowsByPlace[type]?[index] ?? [] }
+
+    func live(_ type: String, _ index: Int) -> [ProcessInstance] { rows(type, index).filter(Self.isLive) }
 
     /// Up, and every router that counts knows.
     func isServing(_ instance: ProcessInstance) -> Bool {

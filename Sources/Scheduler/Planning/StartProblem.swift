@@ -42,7 +42,8 @@ enum StartProblem {
             let host = local.address.contains(":") ? "[\(local.address)]" : local.address
             return "\(row.name) listens on \(host):\(local.port) only; bind 0.0.0.0 or [::]"
         }
-        var text = "\(row.name) did not listen on \(missing.protocol.rawValue) port \(missing.number) within \(seconds) s"
+        var text =
+            "\(row.name) did not listen on \(missing.protocol.rawValue) port \(missing.number) within \(seconds) s"
         var others: [UInt16] = []
         for socket in same where !others.contains(socket.port) { others.append(socket.port) }
         if others.isEmpty {

@@ -43,7 +43,7 @@ struct Apps: AsyncParsableCommand {
             if let stack { members.append(.init("stack", .string(stack))) }
             if noPorts { members.append(.init("noPorts", .bool(true))) }
             let reply = try await session.client().send(
-                .PUT, "/api/v1/apps/\(URLText.encode(name))", body: .object(members))
+                .put, "/api/v1/apps/\(URLText.encode(name))", body: .object(members))
             Console.note(reply.status == 201 ? "Creating \(name)... done" : "App \(name) is there already.")
             if output.isJSON {
                 Console.print(json: reply.json)
@@ -89,7 +89,7 @@ struct Apps: AsyncParsableCommand {
                 throw ValidationError("this removes \(name) with its releases, config and logs; to do it, add --confirm \(name)")
             }
             let client = try connection.session().client()
-            let reply = try await client.send(.DELETE, "/api/v1/apps/\(URLText.encode(name))")
+            let reply = try await client.send(.delete, "/api/v1/apps/\(URLText.encode(name))")
             try await client.report(reply, "Deleting \(name)", waits: wait.waits, json: output.isJSON)
         }
     }

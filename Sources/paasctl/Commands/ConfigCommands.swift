@@ -68,7 +68,7 @@ struct Config: AsyncParsableCommand {
             let name = try app.name()
             let members = try self.members()
             let client = try connection.session().client()
-            let reply = try await client.send(.PATCH, "/api/v1/apps/\(name)/config", body: .object(members))
+            let reply = try await client.send(.patch, "/api/v1/apps/\(name)/config", body: .object(members))
             let keys = members.map(\.name).joined(separator: ", ")
             try await client.report(reply, "Setting \(keys) and restarting \(name)", waits: wait.waits, json: output.isJSON)
         }
@@ -105,7 +105,7 @@ struct Config: AsyncParsableCommand {
                     value.text.map { JSONValue.string($0) }
                     ?? .object([.init("base64", .string(Data(bytes).base64EncodedString()))])
                 return .init(key, json)
-            } catch let error as PaaSError {
+            } catch {
                 throw Failure(error.message)
             }
         }
@@ -128,7 +128,7 @@ struct Config: AsyncParsableCommand {
             let client = try connection.session().client()
             var members: [JSONValue.Member] = []
             for key in keys where !members.contains(where: { $0.name == key }) { members.append(.init(key, .null)) }
-            let reply = try await client.send(.PATCH, "/api/v1/apps/\(name)/config", body: .object(members))
+            let reply = try await client.send(.patch, "/api/v1/apps/\(name)/config", body: .object(members))
             try await client.report(
                 reply, "Unsetting \(keys.joined(separator: ", ")) and restarting \(name)", waits: wait.waits,
                 json: output.isJSON)

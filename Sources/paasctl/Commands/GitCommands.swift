@@ -31,7 +31,7 @@ struct Git: AsyncParsableCommand {
             let client = try connection.session().client()
             var json: JSONValue
             if let name {
-                json = try await client.send(.PATCH, path, body: .object([.init("deployBranch", .string(name))])).json
+                json = try await client.send(.patch, path, body: .object([.init("deployBranch", .string(name))])).json
             } else {
                 json = try await client.get(path)
             }

@@ -37,11 +37,11 @@ struct Scale: AsyncParsableCommand {
     private func apply(_ changes: [Change], _ path: String, _ client: APIClient) async throws -> APIClient.Reply {
         guard changes.contains(where: \.isRelative) else {
             let body = JSONValue.object(changes.map { .init($0.type, .integer(Int64($0.count))) })
-            return try await client.send(.PATCH, path, body: body)
+            return try await client.send(.patch, path, body: body)
         }
         // Counts are absolute in the API: relative ones hold only for the formation that they were worked out from.
         for attempt in 1... {
-            let present = try await client.send(.GET, path)
+            let present = try await client.send(.get, path)
             var members: [JSONValue.Member] = []
             for change in changes {
                 let now = Int(present.json[change.type]?["quantity"]?.integerValue ?? 0)
@@ -49,9 +49,9 @@ struct Scale: AsyncParsableCommand {
                 guard count >= 0 else { throw Failure("\(change.type) has only \(now) processes") }
                 members.append(.init(change.type, .integer(Int64(count))))
             }
-            let headers = present.headers.first(name: "ETag").map { [("If-Match", $0)] } ?? []
+            let headers = present.entityTag.map { [("If-Match", $0)] } ?? []
             do {
-                return try await client.send(.PATCH, path, body: .object(members), headers: headers)
+                return try await client.send(.patch, path, body: .object(members), headers: headers)
             } catch let failure as Failure where failure.status == 412 && attempt < 5 {
                 continue
             }
@@ -126,7 +126,7 @@ struct Processes: AsyncParsableCommand {
             let client = try connection.session().client()
             var path = "/api/v1/apps/\(try app.name())/processes"
             if let name { path += "/\(URLText.encode(name))" }
-            let reply = try await client.send(.DELETE, path)
+            let reply = try await client.send(.delete, path)
             try await client.report(reply, "Restarting \(name ?? "all processes")", waits: wait.waits, json: output.isJSON)
         }
     }

@@ -12,9 +12,14 @@ struct APIClient: Sendable {
 
     struct Reply: Sendable {
         var status: Int
-        var headers: HTTPHeaders
+        /// Version of what was read.
+        var entityTag: String?
+        /// The next part of a list.
+        var link: String?
         var json: JSONValue
     }
+
+    enum Method: String { case get, put, post, patch, delete }
 
     let api: APIAddress
     let token: String
@@ -23,7 +28,7 @@ struct APIClient: Sendable {
     /// Sends one request and reads the whole reply.
     /// - Throws: `Failure` with the problem's own words for every status from 400.
     func send(
-        _ method: HTTPMethod, _ path: String, query: [(String, String)] = [], body: JSONValue? = nil,
+        _ method: Method, _ path: String, query: [(String, String)] = [], body: JSONValue? = nil,
         headers: [(String, String)] = []
     ) async throws -> Reply {
         try await withClient { client in
@@ -36,12 +41,14 @@ struct APIClient: Sendable {
             let bytes = try await collect(response)
             try Self.check(response, bytes)
             let json = try bytes.isEmpty ? JSONValue.null : parse(bytes)
-            return Reply(status: Int(response.status.code), headers: response.headers, json: json)
+            return Reply(
+                status: Int(response.status.code), entityTag: response.headers.first(name: "ETag"),
+                link: response.headers.first(name: "Link"), json: json)
         }
     }
 
     func get(_ path: String, query: [(String, String)] = []) async throws -> JSONValue {
-        try await send(.GET, path, query: query).json
+        try await send(.get, path, query: query).json
     }
 
     /// Every element of a list, page after page.
@@ -49,9 +56,9 @@ struct APIClient: Sendable {
         var items: [JSONValue] = []
         var next: (path: String, query: [(String, String)])? = (path, query)
         while let page = next {
-            let reply = try await send(.GET, page.path, query: page.query)
+            let reply = try await send(.get, page.path, query: page.query)
             items += reply.json.arrayValue ?? []
-            next = reply.headers.first(name: "Link").flatMap(Self.next)
+            next = reply.link.flatMap(Self.next)
         }
         return items
     }
@@ -62,7 +69,7 @@ struct APIClient: Sendable {
         each: (String) async throws -> Void
     ) async throws {
         try await withClient { client in
-            let request = request(.GET, path, query, headers)
+            let request = request(.get, path, query, headers)
             // Endless: the server writes something every few seconds; only the connection has a time limit.
             let response = try await execute(client, request, timeout: .hours(24 * 30))
             guard response.status.code < 400 else {
@@ -85,14 +92,14 @@ struct APIClient: Sendable {
     // MARK: Parts
 
     private func request(
-        _ method: HTTPMethod, _ path: String, _ query: [(String, String)], _ headers: [(String, String)]
+        _ method: Method, _ path: String, _ query: [(String, String)], _ headers: [(String, String)]
     ) -> HTTPClientRequest {
         var url = api.description + path
         if !query.isEmpty {
             url += "?" + query.map { "\(URLText.encode($0.0))=\(URLText.encode($0.1))" }.joined(separator: "&")
         }
         var request = HTTPClientRequest(url: url)
-        request.method = method
+        request.method = HTTPMethod(rawValue: method.rawValue.uppercased())
         request.headers.add(name: "Authorization", value: "Bearer \(token)")
         request.headers.add(name: "User-Agent", value: "paasctl")
         for (name, value) in headers { request.headers.add(name: name, value: value) }

@@ -13,7 +13,8 @@ enum GitTool {
     /// - Throws: `Failure` if git can't be started.
     static func run(_ arguments: [String]) throws(Failure) -> Output {
         var ends: [Int32] = [0, 0]
-        guard pipe2(&ends, O_CLOEXEC) == 0 else { throw Failure("git can't be run: \(StandardInput.errorText(errno))") }
+        guard pipe(&ends) == 0 else { throw Failure("git can't be run: \(StandardInput.errorText(errno))") }
+        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
         defer { close(ends[0]) }
         var actions = posix_spawn_file_actions_t()
         posix_spawn_file_actions_init(&actions)
@@ -112,7 +113,9 @@ enum GitTool {
         }
         var buffer = [UInt8](repeating: 0, count: 4096)
         let count = buffer.withUnsafeMutableBytes { bytes in
-            readlink("/proc/self/exe", bytes.baseAddress?.assumingMemoryBound(to: CChar.self), bytes.count)
+            bytes.baseAddress.map {
+                readlink("/proc/self/exe", $0.assumingMemoryBound(to: CChar.self), bytes.count)
+            } ?? -1
         }
         guard count > 0, count < buffer.count else { return "paasctl" }
         let path = String(decoding: buffer.prefix(count), as: UTF8.self)

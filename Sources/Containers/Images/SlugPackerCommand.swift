@@ -1,0 +1,84 @@
+import Domain
+import FoundationEssentials
+import Glibc
+import OS
+
+/// The child that packs a slug: reads a tenant's tree, so it runs as the app's own host uid, without rights.
+///
+/// `paas-engine pack-slug --limit BYTES`, with descriptor 3 the tree and descriptor 4 the file that becomes the image. Writes
+/// one JSON object (`Reply`) to standard output.
+public enum SlugPackerCommand {
+    struct Reply: Codable {
+        var packed: PackedSlug?
+        var error: ErrorReport?
+    }
+
+    static let treeDescriptor: Int32 = 3
+    static let imageDescriptor: Int32 = 4
+    /// Of every slug's image, so that equal trees give equal bytes.
+    private static let imageID = "5a1ea5ed-0000-5000-8000-000000000001"
+
+    /// - Parameter arguments: those after `pack-slug`.
+    /// - Returns: the exit status: 0 also for a tree that is refused; 2 for wrong use, 1 if the reply can't be written.
+    public static func run(arguments: [String]) -> Int32 {
+        guard arguments.count == 2, arguments[0] == "--limit", let limit = Int64(arguments[1]), limit > 0,
+            fcntl(treeDescriptor, F_GETFD) >= 0, fcntl(imageDescriptor, F_GETFD) >= 0
+        else {
+            fputs("pack-slug is started by paas-engine only\n", stderr)
+            return 2
+        }
+        var reply = Reply()
+        do throws(PaaSError) {
+            reply.packed = try pack(limitBytes: limit)
+        } catch {
+            fputs("pack-slug: \(ErrorChain(error))\n", stderr)
+            reply.error = ErrorReport(error)
+        }
+        do {
+            let bytes = Array(try JSONEncoder().encode(reply))
+            let out = OwnedFD(STDOUT_FILENO)
+            try out.writeAll(bytes)
+            _ = out.release()
+            return 0
+        } catch {
+            fputs("pack-slug: \(error)\n", stderr)
+            return 1
+        }
+    }
+
+    private static func pack(limitBytes: Int64) throws(PaaSError) -> PackedSlug {
+        let root = OwnedFD(treeDescriptor)
+        let tree = try SlugTree(root, limitBytes: limitBytes)
+        let (digest, bytes) = try tree.digest(root)
+        try ImageFailure.wrap("can't pack the slug") { () throws(SystemError) in
+            try Syscall.check("fchdir") { fchdir(treeDescriptor) }
+        }
+        try makeImage()
+        var info = stat()
+        try ImageFailure.wrap("can't pack the slug") { () throws(SystemError) in
+            try Syscall.check("fstat") { fstat(imageDescriptor, &info) }
+        }
+        return PackedSlug(digest: digest, sizeBytes: bytes, imageBytes: Int64(info.st_size), files: tree.files)
+    }
+
+    private static func makeImage() throws(PaaSError) {
+        let time = String(CanonicalTar.modificationTime)
+        let arguments = [
+            "--quiet", "-zlz4", "-x-1", "-T\(time)", "-U", imageID, "--force-uid=1000", "--force-gid=1000",
+            "--exclude-path=.git", "/proc/self/fd/\(imageDescriptor)", ".",
+        ]
+        let status = try ImageFailure.wrap("can't pack the slug") { () throws(SystemError) in
+            var spec = ProcessSpec("/usr/bin/mkfs.erofs", arguments)
+            spec.parentDeathSignal = SIGKILL
+            return try ChildProcess.spawn(spec, descriptors: [nil, nil, 2, nil, imageDescriptor]).wait()
+        }
+        guard status == 0 else {
+            let full = status == 128 + SIGXFSZ
+            throw PaaSError(
+                full ? .tooLarge : .internal,
+                full ? "the slug's image is larger than the limit; remove what is not needed at run time" : "can't pack the slug",
+                source: full ? .app : .platform,
+                cause: ProgramFailure(path: "/usr/bin/mkfs.erofs", status: status, words: ""))
+        }
+    }
+}

@@ -1,0 +1,152 @@
+import Domain
+import Glibc
+import OS
+
+/// The log of one run of one process: what conmon writes now, and older segments. Files `<instance>.log` and
+/// `<instance>.<number>.log`, the higher number the younger.
+struct LogRun: Sendable {
+    struct Name: Codable, Sendable {
+        var name: String
+        var source: LogLine.Source
+    }
+
+    struct Segment: Sendable, Hashable {
+        var path: String
+        /// Nil: the one that is written.
+        var number: Int?
+    }
+
+    struct Item: Sendable {
+        var nanoseconds: Int64
+        var line: LogLine
+        /// Right after this line.
+        var position: LogPosition
+    }
+
+    let id: InstanceID
+    let name: Name
+    /// Oldest first.
+    let segments: [Segment]
+
+    private static let blockBytes = 128 << 10
+    /// More is not read at once, whatever number of lines is wanted.
+    static let maximumBytes = 32 << 20
+
+    /// `<instance>` and the number, nil for the active segment; nil for other files.
+    static func parse(_ file: String) -> (id: InstanceID, number: Int?)? {
+        let parts = file.split(separator: ".", omittingEmptySubsequences: false)
+        guard parts.last == "log", let id = InstanceID(parts[0]) else { return nil }
+        if parts.count == 2 { return (id, nil) }
+        guard parts.count == 3, let number = Int(parts[1]), number > 0 else { return nil }
+        return (id, number)
+    }
+
+    /// At most `limit` lines after `position`, and the place after them (the same place if there are none).
+    func forward(from position: LogPosition?, limit: Int) throws(SystemError) -> (items: [Item], end: LogPosition) {
+        var items: [Item] = []
+        var end = position ?? .start
+        var started = false
+        var budget = Self.maximumBytes
+        let stamps = try segments.map { segment throws(SystemError) in try Self.stamp(segment.path) }
+        // A segment that is gone took its lines along: what is left is read from its start.
+        let first = stamps.firstIndex { $0 != nil && $0 == position?.segment } ?? 0
+        for (segment, stamp) in zip(segments, stamps).dropFirst(first) {
+            guard let stamp else { continue }
+            var offset = !started && stamp == position?.segment ? (position?.offset ?? 0) : 0
+            started = true
+            guard let file = try Self.open(segment.path) else { continue }
+            var rest: [UInt8] = []
+            while items.count < limit && budget > 0 {
+                let block = try Self.pread(file, at: offset + rest.count, Self.blockBytes)
+                if block.isEmpty { break }
+                budget -= block.count
+                rest += block
+                var begin = 0
+                while items.count < limit, let newline = rest[begin...].firstIndex(of: 10) {
+                    offset += newline + 1 - begin
+                    end = LogPosition(segment: stamp, offset: offset)
+                    if let line = ContainerLogLine(rest[begin..<newline]) {
+                        items.append(
+                            Item(
+                                nanoseconds: line.nanoseconds,
+                                line: line.logLine(source: name.source, process: name.name), position: end))
+                    }
+                    begin = newline + 1
+                }
+                rest.removeFirst(begin)
+            }
+            if items.count >= limit { break }
+        }
+        return (items, end)
+    }
+
+    /// The last `limit` lines, and the place after them.
+    func backward(limit: Int) throws(SystemError) -> (items: [Item], end: LogPosition) {
+        var items: [Item] = []
+        var end: LogPosition?
+        for segment in segments.reversed() where items.count < limit || end == nil {
+            guard let stamp = try Self.stamp(segment.path), let file = try Self.open(segment.path) else { continue }
+            var info = stat()
+            guard fstat(file.raw, &info) == 0 else { throw .last("fstat \(segment.path)") }
+            let size = Int(info.st_size)
+            var wanted = Self.blockBytes
+            var bytes: [UInt8] = []
+            var start = size
+            // Twice as much each time, until there are enough lines in it.
+            while start > 0 {
+                start = max(0, size - wanted)
+                bytes = try Self.pread(file, at: start, size - start)
+                if bytes.count(where: { $0 == 10 }) > limit - items.count || wanted >= Self.maximumBytes { break }
+                wanted *= 2
+            }
+            guard let last = bytes.lastIndex(of: 10) else { continue }
+            if end == nil { end = LogPosition(segment: stamp, offset: start + last + 1) }
+            var lines = bytes[...last].split(separator: 10, omittingEmptySubsequences: false).dropLast()
+            if start > 0 { lines = lines.dropFirst() }
+            var found: [Item] = []
+            for raw in lines.reversed() where items.count + found.count < limit {
+                guard let line = ContainerLogLine(raw) else { continue }
+                found.append(
+                    Item(
+                        nanoseconds: line.nanoseconds, line: line.logLine(source: name.source, process: name.name),
+                        position: end ?? .start))
+            }
+            items = found.reversed() + items
+        }
+        return (items, end ?? .start)
+    }
+
+    /// The time of the first line as written; nil as long as there is none.
+    static func stamp(_ path: String) throws(SystemError) -> String? {
+        guard let file = try open(path) else { return nil }
+        let head = try pread(file, at: 0, 64)
+        guard let space = head.firstIndex(of: 32), ContainerLogLine.parseTime(head[..<space]) != nil else { return nil }
+        return String(decoding: head[..<space], as: UTF8.self)
+    }
+
+    private static func open(_ path: String) throws(SystemError) -> OwnedFD? {
+        do throws(SystemError) {
+            return try OwnedFD.open(path, O_RDONLY | O_NOFOLLOW)
+        } catch {
+            if error.errno == ENOENT { return nil }
+            throw error
+        }
+    }
+
+    private static func pread(_ file: borrowing OwnedFD, at offset: Int, _ count: Int) throws(SystemError) -> [UInt8] {
+        let raw = file.raw
+        var buffer = [UInt8](repeating: 0, count: count)
+        var done = 0
+        while done < count {
+            let n = try Syscall.check("read log") {
+                buffer.withUnsafeMutableBytes {
+                    Glibc.pread(raw, $0.baseAddress.map { $0 + done }, count - done, off_t(offset + done))
+                }
+            }
+            if n == 0 { break }
+            done += n
+        }
+        buffer.removeLast(count - done)
+        return buffer
+    }
+}

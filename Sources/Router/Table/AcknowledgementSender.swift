@@ -1,0 +1,93 @@
+import Domain
+import FoundationEssentials
+import Logging
+
+/// Sends acknowledgements, one at a time and the newest only; again after a failure. Confined to the control loop.
+final class AcknowledgementSender {
+    private static let retryPause: UInt64 = 200
+    private static let patience: UInt64 = 5000
+
+    private let loop: UVLoop
+    private let path: String
+    private let routerID: String
+    private let logger: Logger
+    private var exchange: UnixExchange?
+    private var next: RouterAcknowledgement?
+    private var status = 0
+    private var timer: LoopTimer?
+    private var lastProblem: String?
+
+    init(loop: UVLoop, path: String, routerID: String, logger: Logger) {
+        self.loop = loop
+        self.path = path
+        self.routerID = routerID
+        self.logger = logger
+        timer = LoopTimer(loop: loop) { [unowned self] in timeUp() }
+    }
+
+    private var inFlight: RouterAcknowledgement?
+
+    func send(_ acknowledgement: RouterAcknowledgement) {
+        next = acknowledgement
+        if exchange == nil { start() }
+    }
+
+    func close() {
+        exchange?.close()
+        exchange = nil
+        timer?.close()
+    }
+
+    private func start() {
+        guard let acknowledgement = next else { return }
+        next = nil
+        inFlight = acknowledgement
+        status = 0
+        do {
+            let body = try JSONEncoder().encode(acknowledgement)
+            let head =
+                "POST /v1/routers/\(routerID)/ack HTTP/1.1\r\nHost: paasd\r\nContent-Type: application/json\r\n"
+                + "Content-Length: \(body.count)\r\nConnection: close\r\n\r\n"
+            exchange = try UnixExchange(loop: loop, path: path, request: Array(head.utf8) + Array(body)) {
+                [unowned self] in receive($0)
+            }
+            timer?.start(after: Self.patience)
+        } catch {
+            failed("\(error)")
+        }
+    }
+
+    private func receive(_ event: UnixExchange.Event) {
+        switch event {
+        case .head(let status): self.status = status
+        case .body: break
+        case .end: finished()
+        case .failed(let reason): failed(reason)
+        }
+    }
+
+    private func finished() {
+        guard status >= 200 && status < 300 else { return failed("paasd answered with status \(status)") }
+        exchange = nil
+        inFlight = nil
+        lastProblem = nil
+        timer?.stop()
+        start()
+    }
+
+    private func failed(_ reason: String) {
+        exchange?.close()
+        exchange = nil
+        if reason != lastProblem {
+            logger.warning("an acknowledgement was not taken; it is sent again", metadata: ["reason": "\(reason)"])
+            lastProblem = reason
+        }
+        if next == nil { next = inFlight }
+        inFlight = nil
+        timer?.start(after: Self.retryPause)
+    }
+
+    private func timeUp() {
+        if exchange == nil { start() } else { failed("no answer within \(Self.patience) ms") }
+    }
+}

@@ -1,0 +1,67 @@
+import Domain
+import FoundationEssentials
+import OS
+import Synchronization
+
+/// The last good table on disk, for a start without paasd. Written by a thread of its own; of several tables that come
+/// while it writes, the newest is written.
+final class TableCopy: Sendable {
+    private struct State {
+        var next: RoutingTable?
+        var isWriting = false
+        var isClosed = false
+    }
+
+    static let limit = 256 << 20
+
+    let path: String
+    private let state = Mutex(State())
+
+    init(path: String) { self.path = path }
+
+    /// Nil if there is none yet.
+    /// - Throws: if the file can't be read, or does not hold a table.
+    func read() throws -> RoutingTable? {
+        guard let bytes = try Files.read(path, limit: Self.limit) else { return nil }
+        return try JSONDecoder().decode(RoutingTable.self, from: Data(bytes))
+    }
+
+    /// Writes it soon. Calls `done` on the writer's thread, with nil or with what went wrong; not for a table that a newer
+    /// one overtook.
+    func write(_ table: RoutingTable, done: @escaping @Sendable (RoutingTable.Mark, String?) -> Void) {
+        let start = state.withLock { state in
+            state.next = table
+            if state.isWriting || state.isClosed { return false }
+            state.isWriting = true
+            return true
+        }
+        if start { Thread.start("table-copy") { self.work(done) } }
+    }
+
+    private func work(_ done: @Sendable (RoutingTable.Mark, String?) -> Void) {
+        while true {
+            let table: RoutingTable? = state.withLock { state in
+                let table = state.next
+                state.next = nil
+                if table == nil { state.isWriting = false }
+                return table
+            }
+            guard let table else { return }
+            done(table.mark, writeNow(table))
+        }
+    }
+
+    private func writeNow(_ table: RoutingTable) -> String? {
+        do {
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.sortedKeys]
+            try Files.writeDurably(path, try encoder.encode(table))
+            return nil
+        } catch {
+            var text = "\(error)"
+            // An outdated copy is worse than none: after a restart it would lead to instances that are gone.
+            do { try Files.remove(path) } catch { text += "; and the outdated copy can't be removed: \(error)" }
+            return text
+        }
+    }
+}

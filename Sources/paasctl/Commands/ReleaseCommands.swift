@@ -1,0 +1,92 @@
+import ArgumentParser
+import Domain
+
+struct Releases: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "List releases.", subcommands: [List.self, Info.self], defaultSubcommand: List.self)
+
+    struct List: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "List the newest releases of an app.")
+        @Option(name: .shortAndLong, help: "How many.") var number = 15
+        @OptionGroup var app: AppOption
+        @OptionGroup var connection: ConnectionOptions
+        @OptionGroup var output: JSONOption
+
+        func run() async throws {
+            let name = try app.name()
+            let client = try connection.session().client()
+            let releases = try await client.get("/api/v1/apps/\(name)/releases", query: [("limit", "\(number)")])
+            if output.isJSON { return Console.print(json: releases) }
+            let items = releases.arrayValue ?? []
+            if items.isEmpty { return Console.note("No releases yet; make one with: git push paas main") }
+            let current = items.first { $0.text("state") == "current" }.map { " - Current: v\($0.text("version"))" } ?? ""
+            Console.print("=== \(name) Releases\(current)")
+            Console.table(
+                ["VERSION", "STATE", "DESCRIPTION", "BY", "CREATED"],
+                items.map {
+                    [
+                        "v" + $0.text("version"), $0.text("state"), $0.text("description"), $0.text("createdBy"),
+                        $0.text("createdAt"),
+                    ]
+                })
+        }
+    }
+
+    struct Info: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Show one release.")
+        @Argument(help: "As in v3.") var version: String
+        @OptionGroup var app: AppOption
+        @OptionGroup var connection: ConnectionOptions
+        @OptionGroup var output: JSONOption
+
+        func run() async throws {
+            let number = try Releases.number(version)
+            let name = try app.name()
+            let json = try await connection.session().client().get("/api/v1/apps/\(name)/releases/\(number)")
+            if output.isJSON { return Console.print(json: json) }
+            Console.print("=== \(name) v\(number)")
+            Console.fields([
+                ("State", json.text("state")), ("Description", json.text("description")), ("Commit", json.text("commit")),
+                ("Slug", json.text("slug")), ("Config", "version \(json.text("configVersion"))"),
+                ("By", json.text("createdBy")), ("Created", json.text("createdAt")),
+            ])
+            for type in json["processTypes"]?.members ?? [] {
+                Console.print(Console.safe("  \(type.name): \(type.value.stringValue ?? "?")"))
+            }
+            if let text = json["output"]?.stringValue, !text.isEmpty {
+                Console.print("")
+                for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
+                    Console.print(Console.safe(String(line)))
+                }
+            }
+        }
+    }
+
+    /// `v3` and `3`.
+    static func number(_ text: String) throws -> Int {
+        guard let number = Int(text.hasPrefix("v") ? text.dropFirst() : text[...]), number > 0 else {
+            throw ValidationError("'\(text)' is no release; give it as v3")
+        }
+        return number
+    }
+}
+
+struct Rollback: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Make a new release with the slug and the config of an earlier one.")
+    @Argument(help: "As in v3. Default: the last one that was current before this one.") var version: String?
+    @OptionGroup var wait: WaitOption
+    @OptionGroup var app: AppOption
+    @OptionGroup var connection: ConnectionOptions
+    @OptionGroup var output: JSONOption
+
+    func run() async throws {
+        let number = try version.map { try Releases.number($0) }
+        let name = try app.name()
+        let client = try connection.session().client()
+        let reply = try await client.send(
+            .post, "/api/v1/apps/\(name)/releases", body: .object([.init("rollback", .integer(number))]))
+        let what = "Rolling \(name) back to \(number.map { "v\($0)" } ?? "the release before")"
+        try await client.report(reply, what, waits: wait.waits, json: output.isJSON)
+    }
+}

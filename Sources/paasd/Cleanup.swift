@@ -1,0 +1,17 @@
+import Domain
+import Scheduler
+import Telemetry
+
+/// Removes what a deleted app has outside the database.
+struct Cleanup: AppCleanup {
+    let repositories: any SourceRepositories
+    let buildEngine: any BuildEngine
+    let lines: PlatformLines
+    let epoch: Int64
+
+    func cleanUp(_ app: App) async throws(PaaSError) {
+        try await repositories.remove(app: app.id)
+        try await buildEngine.removeCache(app: app.id, epoch: epoch)
+        await lines.remove(app: app.id)
+    }
+}

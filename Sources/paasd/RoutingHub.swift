@@ -1,0 +1,75 @@
+import API
+import Domain
+import Logging
+import Scheduler
+import Synchronization
+
+/// Between the scheduler, which changes the table, and the routers, which follow it.
+final class RoutingHub: RoutingFeed, RoutingPublisher {
+    private struct State {
+        var listeners: [Int: AsyncStream<Void>.Continuation] = [:]
+        var next = 0
+        var reconciler: Reconciler?
+        /// Streams open per router: a router may open a new one before its old one is known to be dead.
+        var connections: [String: Int] = [:]
+    }
+
+    private let store: any SchedulerStore
+    private let bootID: String
+    private let logger: Logger
+    private let state = Mutex(State())
+
+    init(store: any SchedulerStore, bootID: String, logger: Logger) {
+        self.store = store
+        self.bootID = bootID
+        self.logger = logger
+    }
+
+    func attach(_ reconciler: Reconciler) { state.withLock { $0.reconciler = reconciler } }
+
+    // MARK: RoutingPublisher
+
+    func tableChanged() {
+        for listener in state.withLock({ Array($0.listeners.values) }) { listener.yield() }
+    }
+
+    // MARK: RoutingFeed
+
+    func current() async throws(PaaSError) -> RoutingTable { try await store.routingTable(bootID: bootID) }
+
+    func changes() -> AsyncStream<Void> {
+        let (stream, continuation) = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
+        let number = state.withLock { state in
+            state.next += 1
+            state.listeners[state.next] = continuation
+            return state.next
+        }
+        continuation.onTermination = { [weak self] _ in self?.state.withLock { $0.listeners[number] = nil } }
+        return stream
+    }
+
+    func acknowledge(router: String, _ acknowledgement: RouterAcknowledgement) async throws(PaaSError) {
+        guard let reconciler = state.withLock({ $0.reconciler }) else { return }
+        try await reconciler.acknowledge(router: router, acknowledgement)
+    }
+
+    func routerConnected(_ id: String) {
+        logger.info("router connected", metadata: ["router": "\(id)"])
+        let (reconciler, isFirst) = state.withLock { state in
+            state.connections[id, default: 0] += 1
+            return (state.reconciler, state.connections[id] == 1)
+        }
+        if isFirst { reconciler?.routerConnected(id) }
+    }
+
+    func routerDisconnected(_ id: String) {
+        let (reconciler, isLast) = state.withLock { state -> (Reconciler?, Bool) in
+            let left = (state.connections[id] ?? 1) - 1
+            state.connections[id] = left > 0 ? left : nil
+            return (state.reconciler, left <= 0)
+        }
+        guard isLast else { return }
+        logger.warning("router disconnected", metadata: ["router": "\(id)"])
+        reconciler?.routerDisconnected(id)
+    }
+}
