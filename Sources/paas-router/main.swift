@@ -18,16 +18,7 @@ guard arguments.isEmpty || Array(arguments) == ["serve"] else {
 }
 
 do {
-    var environment: [String: String] = [:]
-    var next = environ
-    while let entry = next.pointee {
-        let text = String(cString: entry)
-        if let equals = text.firstIndex(of: "=") {
-            environment[String(text[..<equals])] = String(text[text.index(after: equals)...])
-        }
-        next += 1
-    }
-    let settings = try Settings(environment: environment, file: try Files.readText("/etc/paas/paas.env") ?? "")
+    let settings = try Settings.load()
     let bootID = try Host.bootID(file: settings.bootIDFile)
     LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
     let logger = Logger(label: "paas-router")

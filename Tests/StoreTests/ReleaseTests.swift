@@ -111,7 +111,7 @@ import Testing
             let change = try await h.set(app, ["A": "1"])
             let release = try await h.store.release(app.id, version: try #require(change.release))
             // The slug of what is current, not of what rolls.
-            #expect(release.slug == (try Harness.slug(1)).digest)
+            #expect(try release.slug == Harness.slug(1).digest)
             #expect(try await h.store.releaseState(app.id, version: 2).state == .superseded)
             #expect(try await h.operation(rolling.operation).state == .cancelled)
             #expect(try await !h.store.buildsAwaitingRef().contains { $0.id == pushed.build.id })
@@ -135,7 +135,7 @@ import Testing
             try await h.store.markReleaseFailed(app.id, version: 3, output: "no", epoch: h.epoch, now: h.now())
             try await h.deploy(app, slug: 4)
             let back = try await h.store.rollback(app.id, to: nil, actor: h.admin, now: h.now())
-            #expect(back.release.version == 5 && back.release.slug == (try Harness.slug(1)).digest)
+            #expect(try back.release.version == 5 && back.release.slug == Harness.slug(1).digest)
             #expect(back.operation.kind == .release && back.release.description == "Rollback to v2")
             #expect(try await h.store.config(app.id).version == 3 && back.release.configVersion == 3)
             let first = try await h.store.rollback(app.id, to: 1, actor: h.admin, now: h.now()).release

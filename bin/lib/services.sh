@@ -96,3 +96,19 @@ kill_tree() {
     for child in $(pgrep -P "$1"); do kill_tree "$child"; done
     kill -KILL "$1" 2>/dev/null || true
 }
+
+# Ends a whole tree at once: stopped first, so that no supervisor starts anything again, then killed. Daemons of the database
+# are in it, because they are children of their supervisor.
+kill_tree_now() {
+    local pids=("$1") i=0 child
+    kill -STOP "$1"
+    while [ $i -lt ${#pids[@]} ]; do
+        for child in $(pgrep -P "${pids[$i]}"); do
+            kill -STOP "$child" 2>/dev/null || continue
+            pids+=("$child")
+        done
+        i=$((i + 1))
+    done
+    kill -KILL "${pids[@]}" 2>/dev/null || true
+    for child in "${pids[@]}"; do wait_for 10 "process $child" tree_gone "$child" || warn "process $child does not end"; done
+}

@@ -62,10 +62,7 @@ struct CanonicalTar {
     mutating func finish() throws(SystemError) -> String {
         try put([UInt8](repeating: 0, count: 1024))
         try flush()
-        return hash.finalize().map { byte in
-            let text = String(byte, radix: 16)
-            return text.count == 1 ? "0" + text : text
-        }.joined()
+        return SlugStore.hex(hash.finalize())
     }
 
     private static let largestOctal: Int64 = 0o777_7777_7777

@@ -81,6 +81,13 @@ final class ImageMounts: Sendable {
         }
     }
 
+    /// Whether the shared mount of an image exists.
+    func isShared(_ name: String) throws(PaaSError) -> Bool {
+        try ImageFailure.wrap("can't read the list of mounts") { () throws(SystemError) in
+            try HostMount.all().contains { $0.target == imagesDirectory + "/" + name }
+        }
+    }
+
     /// After a start: shared mounts without a clone, and folders without a mount, are leftovers.
     func sweep() throws(PaaSError) {
         try locked { () throws(PaaSError) in

@@ -47,12 +47,13 @@ public enum SlugPackerCommand {
     }
 
     private static func pack(limitBytes: Int64) throws(PaaSError) -> PackedSlug {
-        let root = OwnedFD(treeDescriptor)
-        let tree = try SlugTree(root, limitBytes: limitBytes)
-        let (digest, bytes) = try tree.digest(root)
+        // mkfs.erofs takes a path, and this is the one that can't be another folder by then.
         try ImageFailure.wrap("can't pack the slug") { () throws(SystemError) in
             try Syscall.check("fchdir") { fchdir(treeDescriptor) }
         }
+        let root = OwnedFD(treeDescriptor)
+        let tree = try SlugTree(root, limitBytes: limitBytes)
+        let (digest, bytes) = try tree.digest(root)
         try makeImage()
         var info = stat()
         try ImageFailure.wrap("can't pack the slug") { () throws(SystemError) in

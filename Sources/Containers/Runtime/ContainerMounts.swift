@@ -74,7 +74,7 @@ struct ContainerMounts: Sendable {
     static func unmountTree(_ path: String) throws(PaaSError) {
         do throws(SystemError) {
             for point in try MountTable.points(under: path).reversed() {
-                let result = slipway_unmount(point, Int32(MNT_DETACH.rawValue) | 8 /* UMOUNT_NOFOLLOW */)
+                let result = slipway_unmount(point, Int32(MNT_DETACH) | 8 /* UMOUNT_NOFOLLOW */)
                 if result != -EINVAL && result != -ENOENT { try Syscall.shim("unmount \(point)", result) }
             }
         } catch {

@@ -1,6 +1,7 @@
 import CShim
 import Domain
 import Glibc
+import Logging
 import OS
 
 extension ContainerService {

@@ -13,7 +13,7 @@ enum HostPrograms {
 enum HostFacts {
     static func hardOpenFiles() -> UInt64 {
         var limit = rlimit()
-        guard getrlimit(__rlimit_resource_t(UInt32(RLIMIT_NOFILE.rawValue)), &limit) == 0 else { return 1024 }
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 1024 }
         return UInt64(limit.rlim_max)
     }
 

@@ -38,21 +38,21 @@ struct HTTPResponseParser: Sendable {
     init() {}
 
     /// Takes the next bytes; calls `emit` for what they complete.
-    mutating func feed(_ bytes: UnsafeRawBufferPointer, _ emit: (Event) -> Void) throws(Malformed) {
-        var index = 0
-        while index < bytes.count {
+    mutating func feed(_ bytes: ArraySlice<UInt8>, _ emit: (Event) -> Void) throws(Malformed) {
+        var index = bytes.startIndex
+        while index < bytes.endIndex {
             switch state {
             case .done: throw Malformed(description: "bytes after the end of the response")
             case .untilClose:
                 emit(.body(Array(bytes[index...])))
-                index = bytes.count
+                index = bytes.endIndex
             case .fixed(let left):
-                let count = min(left, bytes.count - index)
+                let count = min(left, bytes.endIndex - index)
                 emit(.body(Array(bytes[index..<index + count])))
                 index += count
                 if count == left { finish(emit) } else { state = .fixed(left: left - count) }
             case .chunk(let left):
-                let count = min(left, bytes.count - index)
+                let count = min(left, bytes.endIndex - index)
                 emit(.body(Array(bytes[index..<index + count])))
                 index += count
                 state = count == left ? .chunkEnd : .chunk(left: left - count)

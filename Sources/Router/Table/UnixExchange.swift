@@ -90,9 +90,7 @@ final class UnixExchange {
             if count == 0 {
                 try parser.close { events.append($0) }
             } else {
-                try buffer.withUnsafeBytes { bytes throws(HTTPResponseParser.Malformed) in
-                    try parser.feed(UnsafeRawBufferPointer(rebasing: bytes[..<count])) { events.append($0) }
-                }
+                try parser.feed(buffer[..<count]) { events.append($0) }
             }
         } catch {
             deliver(events)

@@ -1,6 +1,7 @@
 import CLibUV
 import Domain
 import Glibc
+import Synchronization
 
 /// The life of a flow before and after its relay: choosing and connecting a backend, and the one exit.
 extension Worker {
