@@ -13,7 +13,8 @@ extension NetworkService {
         check(now)
         return state.withLock { state in
             let ends = state.resting.values.map { Self.end(of: $0) }
-            let idle = Set(state.pool.keys).map { (state.lastUse[$0] ?? now) + options.idleSeconds }.filter { $0 > now }
+            let inUse = Set(state.attached.values.map(\.networkIndex))
+            let idle = state.lastUse.filter { !inUse.contains($0.key) }.map { $0.value + options.idleSeconds }
             var next = min(ends.min() ?? .infinity, idle.min() ?? .infinity, state.nextCheck)
             if state.nextRefill > now { next = min(next, state.nextRefill) }
             return max(next - Monotonic.now(), 0.05)

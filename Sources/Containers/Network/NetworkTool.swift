@@ -34,7 +34,7 @@ enum NetworkTool {
         _ tool: String, _ arguments: [String], input: [UInt8] = [], message: @autoclosure () -> String
     ) throws(PaaSError) -> [UInt8] {
         let result = try system(message()) { () throws(SystemError) in
-            try Command(ProcessSpec(tool, arguments), timeoutSeconds: 20).run(input: input)
+            try Command(ProcessSpec(tool, arguments), timeoutSeconds: 20, outputLimit: 64 << 20).run(input: input)
         }
         guard result.status == 0, !result.timedOut else {
             throw PaaSError(

@@ -6,7 +6,7 @@ public enum ProcNet {
     static let maximumBytes = 4 << 20
 
     /// Sockets that take connections (TCP listening) or datagrams (UDP bound). Lines that can't be read are left out.
-    public static func sockets(_ table: some Collection<UInt8>, protocol: TransportProtocol) -> [ObservedSocket] {
+    public static func sockets(_ table: [UInt8], protocol: TransportProtocol) -> [ObservedSocket] {
         var found: [ObservedSocket] = []
         for line in table.split(separator: UInt8(ascii: "\n")) {
             let fields = line.split(whereSeparator: { $0 == 32 || $0 == 9 })
@@ -80,7 +80,7 @@ public enum ProcNet {
 
 extension ProcNet {
     /// `/proc/PID/net/sctp/eps`: listening one-to-one and one-to-many sockets.
-    public static func sctpSockets(_ table: some Collection<UInt8>) -> [ObservedSocket] {
+    public static func sctpSockets(_ table: [UInt8]) -> [ObservedSocket] {
         var found: [ObservedSocket] = []
         for line in table.split(separator: UInt8(ascii: "\n")).dropFirst() {
             // ENDPT SOCK STY SST HBKT LPORT UID INODE LADDRS…; state 10 is LISTEN.

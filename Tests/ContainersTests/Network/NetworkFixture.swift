@@ -193,6 +193,29 @@ enum Probe {
         }
     }
 
+    /// A UDP socket.
+    static func receiver(_ namespace: String?, _ address: String, _ port: UInt16) throws -> OwnedFD {
+        let fd = OwnedFD(try socket(namespace, address, SOCK_DGRAM))
+        let raw = fd.raw
+        try Syscall.check("bind \(address):\(port)") { withAddress(address, port) { bind(raw, $0, $1) } }
+        return fd
+    }
+
+    /// True if a datagram comes within the time.
+    static func receives(_ socket: borrowing OwnedFD, milliseconds: Int32 = 700) -> Bool {
+        let raw = socket.raw
+        var wait = pollfd(fd: raw, events: Int16(POLLIN), revents: 0)
+        guard poll(&wait, 1, milliseconds) == 1 else { return false }
+        var byte: UInt8 = 0
+        return recv(raw, &byte, 1, 0) >= 0
+    }
+
+    static func send(_ namespace: String?, _ address: String, _ port: UInt16, from source: String) throws {
+        let fd = try receiver(namespace, source, 0)
+        let raw = fd.raw
+        try Syscall.check("sendto") { withAddress(address, port) { sendto(raw, "x", 1, 0, $0, $1) } }
+    }
+
     /// Sends a datagram and waits for any answer.
     static func answers(_ namespace: String, _ address: String, _ port: UInt16, _ bytes: [UInt8], proto: Int32 = 0, milliseconds: Int32 = 700)
         throws -> Bool
@@ -204,6 +227,39 @@ enum Probe {
         guard poll(&wait, 1, milliseconds) == 1 else { return false }
         var buffer = [UInt8](repeating: 0, count: 2048)
         return recv(raw, &buffer, buffer.count, 0) > 0
+    }
+
+    /// The response code of a name server's answer to a question for `name`, an address of the Internet; nil without one.
+    static func responseCode(_ namespace: String, _ server: String, name: String) throws -> UInt8? {
+        let labels = name.split(separator: ".").flatMap { [UInt8($0.utf8.count)] + Array($0.utf8) }
+        let query: [UInt8] = [0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0] + labels + [0, 0, 1, 0, 1]
+        let fd = OwnedFD(try socket(namespace, server, SOCK_DGRAM))
+        let raw = fd.raw
+        _ = withAddress(server, 53) { sendto(raw, query, query.count, 0, $0, $1) }
+        var wait = pollfd(fd: raw, events: Int16(POLLIN), revents: 0)
+        guard poll(&wait, 1, 700) == 1 else { return nil }
+        var buffer = [UInt8](repeating: 0, count: 2048)
+        return recv(raw, &buffer, buffer.count, 0) >= 12 ? buffer[3] & 15 : nil
+    }
+
+    /// Answers one question after the other with "no such name", until the socket is shut.
+    static func denyNames(on raw: Int32) {
+        var buffer = [UInt8](repeating: 0, count: 2048)
+        while true {
+            var address = sockaddr_in()
+            var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+            let stop = withUnsafeMutablePointer(to: &address) {
+                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { sender in
+                    let count = recvfrom(raw, &buffer, buffer.count, 0, sender, &size)
+                    guard count >= 12 else { return true }
+                    buffer[2] |= 0x80
+                    buffer[3] = 0x83
+                    sendto(raw, buffer, count, 0, sender, size)
+                    return false
+                }
+            }
+            if stop { return }
+        }
     }
 
     static func pings(_ namespace: String, _ address: String) throws -> Bool {

@@ -73,12 +73,14 @@ import Testing
 
             // A forged source address, which only root of the host can give it here.
             try fixture.ip("addr add 203.0.113.7/32 dev eth0", in: a.namespacePath)
-            try fixture.ip("route add 203.0.113.7/32 via \(fixture.outsideHost4)", in: fixture.outsideNamespace)
-            try fixture.ip("route add 203.0.113.7/32 dev \(fixture.prefix)1")
-            let listener = try Probe.listen(fixture.outsideNamespace, fixture.outside4, 444)
-            #expect(try Probe.connects(a.namespacePath, fixture.outside4, 444))
-            #expect(try !Probe.connects(a.namespacePath, fixture.outside4, 444, from: "203.0.113.7"))
-            _ = consume listener
+            let receiver = try Probe.receiver(fixture.outsideNamespace, fixture.outside4, 444)
+            try Probe.send(a.namespacePath, fixture.outside4, 444, from: a.address4)
+            let honest = Probe.receives(receiver)
+            #expect(honest)
+            try Probe.send(a.namespacePath, fixture.outside4, 444, from: "203.0.113.7")
+            let forged = Probe.receives(receiver)
+            #expect(!forged, "forged source")
+            _ = consume receiver
 
             try fixture.removeOutside()
             try fixture.finish(service)
@@ -197,8 +199,7 @@ import Testing
             let begin = Monotonic.now()
             let warm = try service.acquire(networkIndex: 0, instance: .random())
             let milliseconds = (Monotonic.now() - begin) * 1000
-            #expect(milliseconds < 20, "\(milliseconds) ms")
-            print("warm acquire: \(milliseconds) ms")
+            #expect(milliseconds < 50, "\(milliseconds) ms")
             #expect(try Probe.pings(warm.namespacePath, warm.gateway6))
             try fixture.finish(service)
         }
@@ -329,23 +330,27 @@ import Testing
         try await blocking {
             let fixture = try NetworkFixture()
             let file = fixture.settings.runDirectory + "/resolv.conf"
-            try Files.writeDurably(file, Array("nameserver 127.0.0.1\n".utf8))
+            try Files.writeDurably(file, Array("nameserver 127.0.0.77\n".utf8), mode: 0o644)
+            let upstream = try Probe.receiver(nil, "127.0.0.77", 53)
+            let upstreamSocket = upstream.raw
+            let ended = Mutex(false)
+            Thread.start("names") {
+                Probe.denyNames(on: upstreamSocket)
+                ended.withLock { $0 = true }
+            }
             let first = try fixture.service(check: 0.2, resolvers: [file])
             try first.start(living: [])
             let a = try first.acquire(networkIndex: 0, instance: .random())
             let other = try first.acquire(networkIndex: 1, instance: .random())
             #expect(a.resolvers == [a.gateway4, a.gateway6])
-            // "version.bind" in class CHAOS: dnsmasq answers it by itself.
-            let query: [UInt8] =
-                [0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 7] + Array("version".utf8) + [4] + Array("bind".utf8) + [0, 0, 16, 0, 3]
             for server in a.resolvers {
-                #expect(try eventually { try Probe.answers(a.namespacePath, server, 53, query) }, "\(server)")
-                #expect(try !Probe.answers(other.namespacePath, server, 53, query), "only the space's own gateway")
+                #expect(try eventually { try Probe.responseCode(a.namespacePath, server, name: "a.example") == 3 }, "\(server)")
+                #expect(try Probe.responseCode(other.namespacePath, server, name: "a.example") == nil, "only the space's own gateway")
             }
             let pid = try #require(try first.forwarder.processID)
             kill(pid, SIGKILL)
             #expect(try eventually { (try first.forwarder.processID).map { $0 != pid } ?? false })
-            #expect(try eventually { try Probe.answers(a.namespacePath, a.gateway4, 53, query) })
+            #expect(try eventually { try Probe.responseCode(a.namespacePath, a.gateway4, name: "b.example") == 3 })
             let next = try #require(try first.forwarder.processID)
             first.stop()
 
@@ -356,6 +361,9 @@ import Testing
             try fixture.finish(second)
             #expect(try first.forwarder.processID == nil)
             #expect(try Host.startTime(of: next) == nil)
+            shutdown(upstreamSocket, Int32(SHUT_RDWR))
+            #expect(eventually { ended.withLock { $0 } })
+            _ = consume upstream
         }
     }
 }

@@ -1,0 +1,115 @@
+import Containers
+import Domain
+import FoundationEssentials
+import Glibc
+import Logging
+import OS
+
+/// The command line of paas-engine.
+enum EngineProgram {
+    static let usage = """
+        usage: paas-engine [serve]
+               paas-engine teardown [--power-cut]   end every container of this platform and clear the host, while no
+                                                    engine runs; --power-cut is for tests: nothing gets to end itself
+               paas-engine doctor [--json]          look at what containers need of this host
+
+        Settings: environment PAAS_… over /etc/paas/paas.env.
+
+        """
+    static let settingsFile = "/etc/paas/paas.env"
+    /// Whose the socket is.
+    static let user = "paas"
+    static let teardownGraceSeconds = 10.0
+
+    /// The exit status: 0 done, 1 failed, 2 wrong usage.
+    static func run(arguments: [String]) -> Int32 {
+        do {
+            switch arguments {
+            case [], ["serve"]: return try serve(try settings())
+            case ["teardown"]: return try teardown(try settings(), .graceful(seconds: teardownGraceSeconds))
+            case ["teardown", "--power-cut"]: return try teardown(try settings(), .powerCut)
+            case ["doctor"]: return try doctor(try settings(), json: false)
+            case ["doctor", "--json"]: return try doctor(try settings(), json: true)
+            case ["--help"], ["help"]:
+                print(usage, terminator: "")
+                return 0
+            default:
+                report(usage)
+                return 2
+            }
+        } catch {
+            report("paas-engine: \(ErrorChain(error))\n")
+            return 1
+        }
+    }
+
+    private static func report(_ text: String) {
+        let bytes = Array(text.utf8)
+        _ = write(STDERR_FILENO, bytes, bytes.count)
+    }
+
+    private static func settings() throws -> Settings {
+        var environment: [String: String] = [:]
+        var next = environ
+        while let entry = next.pointee {
+            let text = String(cString: entry)
+            if let equals = text.firstIndex(of: "=") {
+                environment[String(text[..<equals])] = String(text[text.index(after: equals)...])
+            }
+            next += 1
+        }
+        return try Settings(environment: environment, file: try Files.readText(settingsFile) ?? "")
+    }
+
+    private static func requireRoot() throws(PaaSError) {
+        guard geteuid() == 0 else { throw PaaSError(.forbidden, "paas-engine has to run as root") }
+    }
+
+    private static func serve(_ settings: Settings) throws -> Int32 {
+        try requireRoot()
+        // Containers outlive us: an end is just an end, at whatever line.
+        Signals.onTermination { _ in exit(0) }
+        let logger = Logger(label: "paas-engine")
+        let lock = try EngineLock.take(settings)
+        defer { lock.release() }
+        guard let user = ProcessSpec.User.named(user) else {
+            throw PaaSError(.unavailable, "the user '\(user)' is missing; bin/up makes it, or: useradd --system \(user)")
+        }
+        let images = try ImageService(settings: settings, logger: logger)
+        let network = try NetworkService(settings: settings, logger: logger)
+        let logs = LogStore(
+            root: settings.dataDirectory + "/logs", budgetBytes: settings.logBudgetBytes, logger: logger)
+        try images.start()
+        let containers = try ContainerService(
+            settings: settings, logger: logger, network: network, images: images, logs: logs)
+        try containers.start()
+        let server = try EngineServer(
+            settings: settings, logger: logger, containers: containers, builds: images, logs: logs, user: user)
+        try server.serve()
+        return 0
+    }
+
+    private static func teardown(_ settings: Settings, _ mode: EngineTeardown.Mode) throws -> Int32 {
+        try requireRoot()
+        let logger = Logger(label: "paas-engine")
+        try EngineTeardown(settings: settings, logger: logger).run(
+            mode,
+            network: { try NetworkService(settings: settings, logger: logger).teardown() },
+            images: { try ImageService(settings: settings, logger: logger).teardown() })
+        return 0
+    }
+
+    private static func doctor(_ settings: Settings, json: Bool) throws -> Int32 {
+        try requireRoot()
+        let findings = HostDoctor.examine(settings: settings)
+        if json {
+            print(String(decoding: try JSONEncoder().encode(findings), as: UTF8.self))
+        } else {
+            for finding in findings {
+                print("\(finding.ok ? "ok  " : "FAIL") \(finding.name): \(finding.detail)")
+                if let fix = finding.fix { print("     \(fix)") }
+            }
+        }
+        return findings.allSatisfy(\.ok) ? 0 : 1
+    }
+}

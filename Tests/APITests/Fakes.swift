@@ -1,0 +1,227 @@
+import API
+import Domain
+import Logging
+import Synchronization
+
+struct FakeEngine: ContainerEngine, BuildEngine {
+    func capabilities() async throws(PaaSError) -> EngineCapabilities {
+        EngineCapabilities(seesSockets: true, node: "host", bootID: "boot", runtime: "runc 1.1.5")
+    }
+    private func no() -> PaaSError { PaaSError(.internal, "not part of these tests") }
+    func ensure(_ spec: ContainerSpec) async throws(PaaSError) -> ContainerObservation { throw no() }
+    func stop(_ id: InstanceID, graceSeconds: Int, epoch: Int64) async throws(PaaSError) { throw no() }
+    func remove(_ id: InstanceID, epoch: Int64) async throws(PaaSError) { throw no() }
+    func observe(epoch: Int64) async throws(PaaSError) -> AsyncThrowingStream<EngineEvent, any Error> { throw no() }
+    /// Lines `line 1` to `line 20`, alternating between web.1 and worker.1; the cursor is the number of the last.
+    func logs(app: AppID, instance: InstanceID?, after: LogCursor?, limit: Int) async throws(PaaSError) -> LogPage {
+        let first = after.flatMap { Int($0.value) } ?? max(0, 20 - limit)
+        let lines = (first..<20).prefix(limit).map { index in
+            LogLine(
+                time: FakeStore.time.adding(seconds: Double(index)), source: .app,
+                process: index % 2 == 0 ? "web.1" : "worker.1", text: "line \(index + 1)")
+        }
+        return LogPage(lines: lines, next: LogCursor("\(first + lines.count)"))
+    }
+    func removeLogs(app: AppID, epoch: Int64) async throws(PaaSError) { throw no() }
+    func createBuildVolume(build: BuildID, app: AppID, uidSlot: Int, sizeBytes: Int64, clearCache: Bool, epoch: Int64)
+        async throws(PaaSError) -> String
+    { throw no() }
+    func sealSource(build: BuildID, uidSlot: Int, epoch: Int64) async throws(PaaSError) { throw no() }
+    func readBuildFile(build: BuildID, path: String, limit: Int) async throws(PaaSError) -> [UInt8]? { throw no() }
+    func packSlug(build: BuildID, uidSlot: Int, limitBytes: Int64, epoch: Int64) async throws(PaaSError) -> PackedSlug {
+        throw no()
+    }
+    func finishBuildVolume(build: BuildID, app: AppID, keepCache: Bool, epoch: Int64) async throws(PaaSError) { throw no() }
+    func listBuildVolumes() async throws(PaaSError) -> [BuildID] { [] }
+    func listSlugs() async throws(PaaSError) -> [SlugDigest] { [] }
+    func removeSlug(_ digest: SlugDigest, epoch: Int64) async throws(PaaSError) { throw no() }
+    func removeCache(app: AppID, epoch: Int64) async throws(PaaSError) { throw no() }
+    func listStacks() async throws(PaaSError) -> [StackInfo] {
+        [StackInfo(name: "debian-13", state: .ready, runImageBytes: 1, buildImageBytes: 2, digest: "sha256:x")]
+    }
+    func buildStack(_ name: String, epoch: Int64) async throws(PaaSError) { throw PaaSError(.internal, "no mirror") }
+}
+
+struct FakeBuilds: BuildService {
+    let store: FakeStore
+    func start(_ app: App, source: Build.Source, options: Build.Options, actor: Principal) async throws(PaaSError) -> Build
+    {
+        let operation = store.addOperation(.build, "/api/v1/apps/\(app.name)/builds/1")
+        let build = Build(
+            id: .random(), number: 1, app: app.id, state: .queued, source: source, stack: app.stack,
+            operation: operation.id, createdBy: actor.name, createdAt: FakeStore.time)
+        store.state.withLock { $0.builds.append(build) }
+        return build
+    }
+    func cancel(_ build: BuildID) async throws(PaaSError) {}
+    func log(_ build: BuildID, follow: Bool) async throws(PaaSError) -> AsyncThrowingStream<String, any Error> {
+        AsyncThrowingStream { continuation in
+            continuation.yield("-----> Python app detected")
+            continuation.yield("       done")
+            continuation.finish()
+        }
+    }
+    func outcome(_ build: BuildID) async throws(PaaSError) -> BuildOutcome { .released(version: 1) }
+    func purgeCache(_ app: AppID) async throws(PaaSError) {}
+}
+
+struct FakeRepositories: SourceRepositories {
+    static let commit = "0123456789012345678901234567890123456789"
+    private func no() -> PaaSError { PaaSError(.internal, "not part of these tests") }
+    func create(app: AppID) async throws(PaaSError) {}
+    func remove(app: AppID) async throws(PaaSError) {}
+    func list() async throws(PaaSError) -> [AppID] { [] }
+    func pin(app: AppID, build: BuildID, commit: String) async throws(PaaSError) {}
+    func unpin(app: AppID, build: BuildID) async throws(PaaSError) {}
+    func pins(app: AppID) async throws(PaaSError) -> [BuildID] { [] }
+    func resolve(app: AppID, revision: String) async throws(PaaSError) -> String {
+        guard Self.commit.hasPrefix(revision) else { throw PaaSError(.notFound, "no such commit") }
+        return Self.commit
+    }
+    func commitInfo(app: AppID, commit: String) async throws(PaaSError) -> CommitInfo { throw no() }
+    func inspect(app: AppID, commit: String) async throws(PaaSError) -> TreeFacts { throw no() }
+    func checkout(app: AppID, commit: String, into directory: String, limitBytes: Int64) async throws(PaaSError) {
+        throw no()
+    }
+    func updateRef(app: AppID, ref: String, old: String?, new: String) async throws(PaaSError) {}
+    func readRef(app: AppID, ref: String) async throws(PaaSError) -> String? { nil }
+    func setHead(app: AppID, branch: String) async throws(PaaSError) {}
+}
+
+/// Takes a body slowly: one part at a time, and answers with how much came.
+final class FakeExchange: GitExchange {
+    struct State {
+        var received = 0
+        var head: [UInt8] = []
+        var outstanding = 0
+        var largestOutstanding = 0
+        var isFinished = false
+        var replies: [[UInt8]] = []
+        var isClosed = false
+        var waiting: [CheckedContinuation<Void, Never>] = []
+    }
+    let state = Mutex(State())
+
+    init(replies: [[UInt8]] = []) { state.withLock { $0.replies = replies } }
+
+    func write(_ bytes: [UInt8]) async throws(PaaSError) {
+        state.withLock {
+            $0.outstanding += bytes.count
+            $0.largestOutstanding = max($0.largestOutstanding, $0.outstanding)
+            if $0.head.count < 1 << 20 { $0.head += bytes }
+        }
+        await Task.yield()
+        state.withLock {
+            $0.received += bytes.count
+            $0.outstanding -= bytes.count
+        }
+    }
+    func finishWriting() async throws(PaaSError) {
+        let waiting = state.withLock { state in
+            state.isFinished = true
+            defer { state.waiting = [] }
+            return state.waiting
+        }
+        for continuation in waiting { continuation.resume() }
+    }
+    func read() async throws(PaaSError) -> [UInt8]? {
+        await withCheckedContinuation { continuation in
+            let isReady = state.withLock { state in
+                if !state.isFinished { state.waiting.append(continuation) }
+                return state.isFinished
+            }
+            if isReady { continuation.resume() }
+        }
+        return state.withLock { $0.replies.isEmpty ? nil : $0.replies.removeFirst() }
+    }
+    func close() async { state.withLock { $0.isClosed = true } }
+}
+
+final class FakeGit: GitTransport {
+    let exchanges = Mutex<[FakeExchange]>([])
+    let tickets = Mutex<[String?]>([])
+    let replies: [[UInt8]]
+    init(replies: [[UInt8]] = [Array("0000".utf8)]) { self.replies = replies }
+
+    func advertise(app: AppID, service: GitService, protocolVersion: String?) async throws(PaaSError) -> any GitExchange {
+        make(nil)
+    }
+    func serve(app: AppID, service: GitService, protocolVersion: String?, ticket: String?) async throws(PaaSError)
+        -> any GitExchange
+    { make(ticket) }
+    private func make(_ ticket: String?) -> FakeExchange {
+        let exchange = FakeExchange(replies: replies)
+        exchanges.withLock { $0.append(exchange) }
+        tickets.withLock { $0.append(ticket) }
+        return exchange
+    }
+}
+
+struct FakeScheduler: SchedulerWakeup { func wake(_ app: AppID) {} }
+
+final class FakeFeed: RoutingFeed {
+    struct State {
+        var table: RoutingTable
+        var connected: [String] = []
+        var acknowledged: [String] = []
+        var continuations: [AsyncStream<Void>.Continuation] = []
+    }
+    let state = Mutex(
+        State(table: RoutingTable(mark: .init(tableID: "t", revision: 1, bootID: "b"), routes: [])))
+    func current() async throws(PaaSError) -> RoutingTable { state.withLock { $0.table } }
+    func changes() -> AsyncStream<Void> {
+        let (stream, continuation) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        state.withLock { $0.continuations.append(continuation) }
+        return stream
+    }
+    func set(_ table: RoutingTable) {
+        let continuations = state.withLock { state in
+            state.table = table
+            return state.continuations
+        }
+        for continuation in continuations { continuation.yield() }
+    }
+    func acknowledge(router: String, _ acknowledgement: RouterAcknowledgement) async throws(PaaSError) {
+        state.withLock { $0.acknowledged.append(router) }
+    }
+    func routerConnected(_ id: String) { state.withLock { $0.connected.append(id) } }
+    func routerDisconnected(_ id: String) { state.withLock { $0.connected.removeAll { $0 == id } } }
+}
+
+struct FakeStatus: StatusSource {
+    var version: String { "0.0.0" }
+    func components() async -> [ComponentStatus] { [ComponentStatus(name: "paasd", state: .up)] }
+    func doctor() async throws(PaaSError) -> [DoctorCheck] { [DoctorCheck(name: "kernel", state: .ok, found: "6.18")] }
+}
+
+/// One API over fakes, with a token of each kind: `admin`, `developer`, `viewer`.
+struct World {
+    let store = FakeStore()
+    let git: FakeGit
+    let feed = FakeFeed()
+    let tickets = PushTickets()
+    let server: APIServer
+
+    init(git: FakeGit = FakeGit(), environment: [String: String] = [:]) throws {
+        self.git = git
+        let engine = FakeEngine()
+        var settings = environment
+        settings["PAAS_ROUTER_ADDRESS"] = "192.0.2.1"
+        server = try APIServer(
+            APIDependencies(
+                store: store, engine: engine, buildEngine: engine, builds: FakeBuilds(store: store), git: git,
+                repositories: FakeRepositories(), scheduler: FakeScheduler(), routing: feed,
+                logs: MergedLogReader([EngineLogLines(engine: engine), EventLogLines(store: store)]),
+                status: FakeStatus(), tickets: tickets, settings: try Settings(environment: settings, file: ""),
+                epoch: 1, clock: { FakeStore.time }), logger: Logger(label: "test"))
+        store.state.withLock {
+            for role in [Role.admin, .developer, .viewer] {
+                $0.principals[SecretText.hash(role.rawValue)] = Principal(
+                    token: .random(), name: role.rawValue, role: role, space: nil)
+            }
+            $0.apps["demo"] = App(
+                id: .random(), name: "demo", space: .random(), spaceName: "default", networkIndex: 3, uidSlot: 4242,
+                stack: "debian-13", createdAt: FakeStore.time, updatedAt: FakeStore.time)
+        }
+    }
+}
