@@ -29,7 +29,8 @@ public final class PostgresAdvisoryLock: Sendable {
                     hold.run(configuration, key: key, waitSeconds: waitSeconds) {
                         continuation.resume(with: $0)
                     } isReleased: {
-                        [weak lock] in lock?.released.withLock { $0 } ?? true
+                        [weak lock] in
+                        lock?.released.withLock { $0 } ?? true
                     }
                     lock?.end()
                 }

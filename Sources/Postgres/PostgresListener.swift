@@ -17,7 +17,8 @@ public final class PostgresListener: Sendable {
 
     /// - Parameter channel: a name of the program's own, of `a-z`, `0-9` and `_`.
     public init(_ configuration: PostgresConfiguration, channel: String) throws(PostgresError) {
-        guard !channel.isEmpty, channel.utf8.allSatisfy({ ($0 >= 97 && $0 <= 122) || $0 == 95 || ($0 >= 48 && $0 <= 57) })
+        guard !channel.isEmpty,
+            channel.utf8.allSatisfy({ ($0 >= 97 && $0 <= 122) || $0 == 95 || ($0 >= 48 && $0 <= 57) })
         else { throw PostgresError(.argument, "a channel name has a-z, 0-9 and _ only") }
         (hints, continuation) = AsyncStream.makeStream(
             of: String.self, bufferingPolicy: .bufferingNewest(Self.maximumBuffered))

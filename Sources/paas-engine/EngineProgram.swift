@@ -17,12 +17,14 @@ enum EngineProgram {
 
         """
     static let settingsFile = "/etc/paas/paas.env"
-    /// Whose the socket is.
-    static let user = "paas"
+    /// Whose the socket is, unless `PAAS_USER` names another.
+    static let defaultUser = "paas"
     static let teardownGraceSeconds = 10.0
 
     /// The exit status: 0 done, 1 failed, 2 wrong usage.
     static func run(arguments: [String]) -> Int32 {
+        // The packer of slugs is this program again, as the app's own user.
+        if arguments.first == "pack-slug" { return SlugPackerCommand.run(arguments: Array(arguments.dropFirst())) }
         do {
             switch arguments {
             case [], ["serve"]: return try serve(try settings())
@@ -72,10 +74,11 @@ enum EngineProgram {
         let logger = Logger(label: "paas-engine")
         let lock = try EngineLock.take(settings)
         defer { lock.release() }
-        guard let user = ProcessSpec.User.named(user) else {
-            throw PaaSError(.unavailable, "the user '\(user)' is missing; bin/up makes it, or: useradd --system \(user)")
+        let name = getenv("PAAS_USER").map { String(cString: $0) } ?? defaultUser
+        guard let user = ProcessSpec.User.named(name) else {
+            throw PaaSError(.unavailable, "the user \(name) is missing; bin/up makes it, or: useradd --system \(name)")
         }
-        let images = try ImageService(settings: settings, logger: logger)
+        let images = ImageService(settings: settings, logger: logger)
         let network = try NetworkService(settings: settings, logger: logger)
         let logs = LogStore(
             root: settings.dataDirectory + "/logs", budgetBytes: settings.logBudgetBytes, logger: logger)

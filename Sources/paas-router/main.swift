@@ -8,7 +8,8 @@ Signals.ignoreBrokenPipes()
 
 /// Says it on standard error and ends.
 func fail(_ message: String, status: Int32) -> Never {
-    fputs("paas-router: \(message)\n", stderr)
+    let line = Array("paas-router: \(message)\n".utf8)
+    _ = write(STDERR_FILENO, line, line.count)
     exit(status)
 }
 

@@ -67,7 +67,9 @@ private final class Counter: Sendable {
             "select \(secret)::text::int", "select \(secret + "\0")::text", "select * from t where v = \(secret)",
             "insert into t (v) values (\(secret))",
         ]
-        try await pool.transaction { try $0.run(script: "create table t (v text unique); insert into t values ('hunter2-very-secret')") }
+        try await pool.transaction {
+            try $0.run(script: "create table t (v text unique); insert into t values ('hunter2-very-secret')")
+        }
         for statement in statements {
             do {
                 try await pool.transaction { _ = try $0.run(statement) }

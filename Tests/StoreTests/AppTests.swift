@@ -147,10 +147,12 @@ import Testing
             let app = try await h.app("alpha")
             var generator = SystemRandomNumberGenerator()
             let pieces = [
-                "'", "\"", ";", "--", "/*", "\\", "$1", "\0", "%", "\n", "a", "drop table apps", "🚀", " ", "';select pg_sleep(9)--",
+                "'", "\"", ";", "--", "/*", "\\", "$1", "\0", "%", "\n", "a", "drop table apps", "🚀", " ",
+                "';select pg_sleep(9)--",
             ]
             for _ in 0..<120 {
-                let text = (0..<Int.random(in: 1...5, using: &generator)).map { _ in pieces.randomElement() ?? "a" }.joined()
+                let text = (0..<Int.random(in: 1...5, using: &generator)).map { _ in pieces.randomElement() ?? "a" }
+                    .joined()
                 try await refused(.notFound) { try await h.store.app(named: text + "'", for: h.admin) }
                 try await refused(.invalid) {
                     try await h.store.putApp(AppRequest(name: text + "'"), actor: h.admin, now: h.now())

@@ -46,7 +46,9 @@ import Testing
             try await refused(.notFound) { try await h.store.revokeToken(.random(), actor: admin, now: now) }
             #expect(try await h.store.tokens().map(\.role) == [.admin, .developer])
             #expect(
-                try await h.kinds() == ["token.created", "token.replaced", "space.created", "token.created", "token.revoked"])
+                try await h.kinds() == [
+                    "token.created", "token.replaced", "space.created", "token.created", "token.revoked",
+                ])
         }
     }
 
@@ -71,10 +73,13 @@ import Testing
                         _ = try session.run(
                             """
                             select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and granted
+                                and database = (select oid from pg_database where datname = current_database())
                                 and pid <> pg_backend_pid()
                             """)
                     }
-                    let epoch: Int64 = try await pool.transaction { try $0.one("select epoch from platform").get("epoch") }
+                    let epoch: Int64 = try await pool.transaction {
+                        try $0.one("select epoch from platform").get("epoch")
+                    }
                     if epoch > h.epoch { return epoch }
                     try await Task.sleep(for: .milliseconds(30))
                 }
@@ -84,7 +89,9 @@ import Testing
             #expect(newer == h.epoch + 1)
             let now = h.now()
             try await refused(.stale) { try await h.plan(app) }
-            try await refused(.stale) { try await h.store.markUp(instance.id, h.seen(instance), epoch: h.epoch, now: now) }
+            try await refused(.stale) {
+                try await h.store.markUp(instance.id, h.seen(instance), epoch: h.epoch, now: now)
+            }
             try await refused(.stale) { try await h.store.unroute([instance.id], reason: "", epoch: h.epoch, now: now) }
             try await refused(.stale) { try await h.store.markRolling(app.id, version: 1, epoch: h.epoch, now: now) }
             try await refused(.stale) { try await h.store.removeApp(app.id, epoch: h.epoch, now: now) }
@@ -126,7 +133,8 @@ import Testing
                     let pool = try PostgresPool(PostgresConfiguration(connection: h.url, poolSize: 1))
                     defer { pool.close() }
                     return try await pool.transaction {
-                        try $0.one("select count(*) as n from pg_locks where locktype = 'advisory' and granted").get("n")
+                        try $0.one("select count(*) as n from pg_locks where locktype = 'advisory' and granted").get(
+                            "n")
                     } == 1
                 })
             try await refused(.conflict) { try await second.beginEpoch(waitSeconds: 0.2) }
@@ -159,7 +167,8 @@ import Testing
             try await h.store.recordEvent(kind: "note", app: nil, data: [:], now: h.now())
             try await h.store.recordEvent(kind: "note", app: nil, data: [:], now: h.now())
             #expect(try await h.store.lastEventID() == 101_000)
-            #expect(try await h.store.events(after: 0, limit: 100, app: nil, for: h.admin).map(\.id) == [100_999, 101_000])
+            #expect(
+                try await h.store.events(after: 0, limit: 100, app: nil, for: h.admin).map(\.id) == [100_999, 101_000])
         }
     }
 

@@ -20,7 +20,9 @@ import Testing
             #expect(!again.created && again.port == first.port)
             let second = try await put(h, a, PortRequest(name: "rtp", protocol: .udp))
             #expect(second.port.publicPort == 20001 && second.port.targetPort == 5001)
-            #expect(try await put(h, a, PortRequest(name: "api", protocol: .tcp, processType: "api")).port.targetPort == 5000)
+            #expect(
+                try await put(h, a, PortRequest(name: "api", protocol: .tcp, processType: "api")).port.targetPort
+                    == 5000)
             // The same number for another transport of the same app; nothing of it for others.
             let tcp = try await put(h, a, PortRequest(name: "sip-tcp", protocol: .tcp, publicPort: 20000))
             #expect(tcp.port.publicPort == 20000)
@@ -39,13 +41,16 @@ import Testing
             #expect(denied.message.contains("not granted"))
             for different in [
                 PortRequest(name: "sip", protocol: .tcp), PortRequest(name: "sip", protocol: .udp, processType: "api"),
-                PortRequest(name: "sip", protocol: .udp, targetPort: 7), PortRequest(name: "sip", protocol: .udp, publicPort: 20009),
+                PortRequest(name: "sip", protocol: .udp, targetPort: 7),
+                PortRequest(name: "sip", protocol: .udp, publicPort: 20009),
             ] { try await refused(.conflict) { try await put(h, a, different) } }
             let changed = try await put(
                 h, a, PortRequest(name: "sip", protocol: .udp, affinity: .source, drainSeconds: 5))
             #expect(!changed.created && changed.port.affinity == .source && changed.port.drainSeconds == 5)
             try await refused(.invalid) { try await put(h, a, PortRequest(name: "Bad", protocol: .tcp)) }
-            try await refused(.invalid) { try await put(h, a, PortRequest(name: "x", protocol: .tcp, drainSeconds: -1)) }
+            try await refused(.invalid) {
+                try await put(h, a, PortRequest(name: "x", protocol: .tcp, drainSeconds: -1))
+            }
             try await h.store.deletePort(a.id, name: "sip", actor: h.admin, now: h.now())
             try await refused(.notFound) {
                 try await h.store.deletePort(a.id, name: "sip", actor: h.admin, now: h.now())
@@ -119,7 +124,8 @@ import Testing
             #expect(try await h.store.unroute([one.id], reason: "again", epoch: h.epoch, now: h.now()) == gone)
             try await refused(.conflict) { try await h.store.markUp(one.id, h.seen(one), epoch: h.epoch, now: h.now()) }
             let crash = try await h.store.markCrashed(
-                two.id, exitCode: 137, reason: "killed", slotRestarts: 3, nextStartAt: h.now(), epoch: h.epoch, now: h.now())
+                two.id, exitCode: 137, reason: "killed", slotRestarts: 3, nextStartAt: h.now(), epoch: h.epoch,
+                now: h.now())
             #expect(crash > gone)
             let snapshot = try #require(try await h.store.snapshot(app.id))
             #expect(snapshot.slots.map(\.restarts) == [3])
@@ -135,7 +141,8 @@ import Testing
             try await h.store.resetSlot(app.id, type: "web", index: 2, epoch: h.epoch)
             #expect(try await h.store.snapshot(app.id)?.slots.isEmpty == true)
             let kinds = try await h.kinds("alpha")
-            #expect(kinds.contains("process.up") && kinds.contains("process.crashed") && kinds.contains("process.stopped"))
+            #expect(
+                kinds.contains("process.up") && kinds.contains("process.crashed") && kinds.contains("process.stopped"))
         }
     }
 

@@ -30,7 +30,9 @@ import Testing
             #expect(second.version == 2)
             #expect(try await h.store.release(app.id, version: 1).state == .superseded)
             #expect(
-                try await h.store.formation(app.id).entries.mapValues(\.quantity) == ["web": 1, "worker": 0, "clock": 0])
+                try await h.store.formation(app.id).entries.mapValues(\.quantity) == [
+                    "web": 1, "worker": 0, "clock": 0,
+                ])
             #expect(try await h.store.releases(app.id, limit: 10, before: nil).map(\.version) == [2, 1])
             #expect(try await h.store.releases(app.id, limit: 10, before: 2).map(\.version) == [1])
             #expect(try await h.store.builds(app.id, limit: 1, before: nil).map(\.number) == [2])
@@ -70,7 +72,9 @@ import Testing
             let app = try await h.app("alpha")
             let results = await withTaskGroup(of: Result<Build, any Error>.self) { group in
                 for _ in 0..<6 {
-                    group.addTask { do { return .success(try await h.openBuild(app)) } catch { return .failure(error) } }
+                    group.addTask {
+                        do { return .success(try await h.openBuild(app)) } catch { return .failure(error) }
+                    }
                 }
                 return await group.reduce(into: []) { $0.append($1) }
             }
@@ -176,7 +180,8 @@ import Testing
             }
             for change in [
                 FormationChange(quantity: -1), FormationChange(quantity: 501), FormationChange(memoryBytes: 1),
-                FormationChange(memoryBytes: 1 << 41), FormationChange(cpuMillis: 9), FormationChange(cpuMillis: 1_024_001),
+                FormationChange(memoryBytes: 1 << 41), FormationChange(cpuMillis: 9),
+                FormationChange(cpuMillis: 1_024_001),
             ] {
                 try await refused(.invalid) {
                     try await h.store.patchFormation(
@@ -193,7 +198,9 @@ import Testing
             try await h.deploy(app, slug: 2, ["web": "a"])
             try await refused(.invalid) { try await h.scale(app, ["worker": 3]) }
             #expect(try await h.scale(app, ["worker": 0]).entries["worker"]?.quantity == 0)
-            #expect(try await h.store.counts() == PlatformCounts(apps: 1, processesUp: 0, processesWanted: 5, activeBuilds: 0))
+            #expect(
+                try await h.store.counts()
+                    == PlatformCounts(apps: 1, processesUp: 0, processesWanted: 5, activeBuilds: 0))
         }
     }
 }

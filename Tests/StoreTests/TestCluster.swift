@@ -58,7 +58,9 @@ final class TestCluster: Sendable {
             ClusterCleanup.add(pid)
             for _ in 0..<600 {
                 if Child.hasEnded(pid) { break }
-                if (try? run(asServer: false, ["\(programs)/pg_isready", "-q", "-h", directory, "-U", "postgres"])) != nil {
+                if (try? run(asServer: false, ["\(programs)/pg_isready", "-q", "-h", directory, "-U", "postgres"]))
+                    != nil
+                {
                     return
                 }
                 usleep(50_000)

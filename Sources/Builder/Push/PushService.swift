@@ -115,26 +115,11 @@ public struct PushService: Sendable {
         _ push: PushRequest, _ app: App, _ deploy: PushCommand, _ options: Build.Options,
         _ send: @Sendable (PushReply) async throws -> Void
     ) async throws -> RefDecision {
-        let build: Build
-        if let resumed = push.resume {
-            build = try await store.build(resumed)
-            guard build.app == app.id, build.source.commit == deploy.new else {
-                throw PaaSError(.notFound, "no such build of \(app.name)")
+        guard let build = try await opened(push, app, deploy, options) else {
+            guard let active = try await builds.active(app.id) else {
+                throw PaaSError(.conflict, "another build of \(app.name) was just finished; push again")
             }
-        } else if let active = try await builds.active(app.id) {
             return try await refuse(active, app, send)
-        } else {
-            do throws(PaaSError) {
-                build = try await builds.start(
-                    app,
-                    source: Build.Source(
-                        kind: .push, commit: deploy.new, ref: deploy.ref, previousCommit: deploy.old),
-                    options: options, actor: push.principal)
-            } catch where error.code == .conflict {
-                // Another push was quicker between the look and the opening.
-                guard let active = try await builds.active(app.id) else { throw error }
-                return try await refuse(active, app, send)
-            }
         }
         try await send(PushReply(build: PushReply.OpenedBuild(id: build.id, number: build.number)))
         var number = max(0, push.fromLine)
@@ -150,6 +135,30 @@ public struct PushService: Sendable {
             return .moved
         case .refused(let reason): return .refuse(reason)
         }
+    }
+
+    /// The build that this push opens or follows again; nil if another one of the app is active.
+    private func opened(
+        _ push: PushRequest, _ app: App, _ deploy: PushCommand, _ options: Build.Options
+    ) async throws(PaaSError) -> Build? {
+        if let resumed = push.resume { return try await known(resumed, app, deploy) }
+        if try await builds.active(app.id) != nil { return nil }
+        let source = Build.Source(kind: .push, commit: deploy.new, ref: deploy.ref, previousCommit: deploy.old)
+        do throws(PaaSError) {
+            return try await builds.start(app, source: source, options: options, actor: push.principal)
+        } catch {
+            // Another push was quicker between the look and the opening.
+            if error.code == .conflict { return nil }
+            throw error
+        }
+    }
+
+    private func known(_ id: BuildID, _ app: App, _ deploy: PushCommand) async throws(PaaSError) -> Build {
+        let build = try await store.build(id)
+        guard build.app == app.id, build.source.commit == deploy.new else {
+            throw PaaSError(.notFound, "no such build of \(app.name)")
+        }
+        return build
     }
 
     private func refuse(

@@ -74,7 +74,7 @@ final class BuildVolumes: Sendable {
         try mount(build)
         try ImageFailure.wrap("can't prepare the build volume") { () throws(SystemError) in
             let root = try OwnedFD.open(volume(build), O_RDONLY | O_DIRECTORY)
-            if let found = try owner(of: paths.cache), found != owner {
+            if let found = try self.owner(of: paths.cache), found != owner {
                 logger.warning("the build cache belongs to another uid range; starting empty", metadata: ["app": "\(app)"])
                 try FolderTree.remove("cache", in: root)
             }

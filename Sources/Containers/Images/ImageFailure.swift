@@ -4,6 +4,7 @@ import OS
 
 /// Turns a failed system call into the platform's own error, with words for the caller and the call as the cause.
 enum ImageFailure {
+    @discardableResult
     static func wrap<T: ~Copyable>(_ message: @autoclosure () -> String, _ body: () throws(SystemError) -> T)
         throws(PaaSError) -> T
     {

@@ -24,14 +24,14 @@ public enum SlugPackerCommand {
         guard arguments.count == 2, arguments[0] == "--limit", let limit = Int64(arguments[1]), limit > 0,
             fcntl(treeDescriptor, F_GETFD) >= 0, fcntl(imageDescriptor, F_GETFD) >= 0
         else {
-            fputs("pack-slug is started by paas-engine only\n", stderr)
+            complain("is started by paas-engine only")
             return 2
         }
         var reply = Reply()
         do throws(PaaSError) {
             reply.packed = try pack(limitBytes: limit)
         } catch {
-            fputs("pack-slug: \(ErrorChain(error))\n", stderr)
+            complain("\(ErrorChain(error))")
             reply.error = ErrorReport(error)
         }
         do {
@@ -41,9 +41,15 @@ public enum SlugPackerCommand {
             _ = out.release()
             return 0
         } catch {
-            fputs("pack-slug: \(error)\n", stderr)
+            complain("\(error)")
             return 1
         }
+    }
+
+    /// Into the engine's own log, which standard error is.
+    private static func complain(_ text: String) {
+        let line = Array("pack-slug: \(text)\n".utf8)
+        _ = write(STDERR_FILENO, line, line.count)
     }
 
     private static func pack(limitBytes: Int64) throws(PaaSError) -> PackedSlug {

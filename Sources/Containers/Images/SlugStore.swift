@@ -96,6 +96,9 @@ final class SlugStore: Sendable {
         return packed
     }
 
+    /// O_PATH, which Swift's Glibc module leaves out.
+    private static let openPath: Int32 = 0o10_000_000
+
     private func runPacker(tree: borrowing OwnedFD, image: borrowing OwnedFD, owner: uid_t, limitBytes: Int64)
         throws(PaaSError) -> SlugPackerCommand.Reply
     {
@@ -103,7 +106,7 @@ final class SlugStore: Sendable {
         let imageFD = image.raw
         let (status, output) = try ImageFailure.wrap("can't start packing the slug") { () throws(SystemError) in
             // By descriptor, because the app's uid may not be able to walk to the program.
-            let program = try OwnedFD.open(packer, O_PATH)
+            let program = try OwnedFD.open(packer, Self.openPath)
             let programFD = program.raw
             let high = OwnedFD(try Syscall.check("dup") { fcntl(programFD, F_DUPFD_CLOEXEC, 32) })
             let pipe = try Pipe()

@@ -26,7 +26,7 @@ final class StackStore: Sendable {
             try Files.makeDirectories(directory, mode: 0o700)
             try Files.setMode(directory, 0o700)
             for name in try Files.list(directory) where !name.hasPrefix(".") {
-                guard let lock = try lock(name) else { continue }
+                guard let lock = try acquire(name) else { continue }
                 for entry in try Files.list("\(directory)/\(name)") where entry.hasPrefix(".work") || entry.contains(".tmp.") {
                     try Files.removeTree("\(directory)/\(name)/\(entry)")
                 }
@@ -59,7 +59,7 @@ final class StackStore: Sendable {
     private func info(_ name: String) throws(PaaSError) -> StackInfo {
         let building = try ImageFailure.wrap("can't look at the stack \(name)") { () throws(SystemError) in
             guard Files.exists("\(directory)/\(name)") else { return false }
-            if let lock = try lock(name) {
+            if let lock = try acquire(name) {
                 _ = lock.raw
                 return false
             }
@@ -96,7 +96,7 @@ final class StackStore: Sendable {
             try Files.makeDirectories(directory, mode: 0o700)
             try Files.makeDirectories(home, mode: 0o700)
             try Files.makeDirectories(packages, mode: 0o700)
-            return try lock(name)?.release()
+            return try acquire(name)?.release()
         }
         guard let held else {
             throw PaaSError(.conflict, "the stack \(name) is being built already; wait for it (paasctl stacks shows it)")
@@ -187,7 +187,7 @@ final class StackStore: Sendable {
     }
 
     /// Nil if another process builds this stack.
-    private func lock(_ name: String) throws(SystemError) -> OwnedFD? {
+    private func acquire(_ name: String) throws(SystemError) -> OwnedFD? {
         let file = try OwnedFD.open("\(directory)/\(name)/.lock", O_RDWR | O_CREAT | O_NOFOLLOW)
         let raw = file.raw
         do throws(SystemError) {

@@ -128,8 +128,12 @@ struct ContainerNetworkPlugins: Sendable {
         environment["CNI_NETNS"] = namespace ?? ""
         environment["CNI_IFNAME"] = interface
         environment["CNI_PATH"] = folder
-        let spec = ProcessSpec("\(folder)/\(plugin)", [], environment: environment)
-        let message = "a container's network could not be \(command == "ADD" ? "made" : "removed") (CNI plugin '\(plugin)')"
+        var prepared = ProcessSpec("\(folder)/\(plugin)", [], environment: environment)
+        // Nothing goes on behind the back of the next engine.
+        prepared.parentDeathSignal = SIGKILL
+        let spec = prepared
+        let message =
+            "a container's network could not be \(command == "ADD" ? "made" : "removed") (CNI plugin '\(plugin)')"
         let result = try NetworkTool.system(message) { () throws(SystemError) in
             try Command(spec, timeoutSeconds: 20).run(input: configuration.encoded())
         }
@@ -138,7 +142,8 @@ struct ContainerNetworkPlugins: Sendable {
             let failure = try JSONDecoder().decode(Failure.self, from: Data(result.output))
             if failure.msg.contains("no IP addresses available") {
                 throw PaaSError(
-                    .exhausted, "all addresses of this space's network are in use: scale something down", cause: failure)
+                    .exhausted, "all addresses of this space's network are in use: scale something down", cause: failure
+                )
             }
             throw PaaSError(.internal, message, cause: failure)
         } catch let error as PaaSError {

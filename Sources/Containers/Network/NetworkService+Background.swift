@@ -101,7 +101,9 @@ extension NetworkService {
                 try result.get()
             }
             state.withLock { state in
-                if done { if isIdle(index, state) { state.lastUse[index] = nil } } else {
+                if done {
+                    if isIdle(index, state) { state.lastUse[index] = nil }
+                } else {
                     state.lastUse[index] = Monotonic.now()
                 }
             }
@@ -121,11 +123,15 @@ extension NetworkService {
             if resolvers.needsForwarder {
                 try forwarder.ensure()
             } else if before.needsForwarder {
-                logger.notice("the host has name servers that containers can reach; the forwarder goes on for those that use it")
+                logger.notice(
+                    "the host has name servers that containers can reach; the forwarder goes on for those that use it")
             }
             state.withLock { $0.resolvers = resolvers }
         }
         // A dead forwarder is a space without names: look more often.
-        state.withLock { $0.nextCheck = Monotonic.now() + ($0.resolvers.needsForwarder ? min(1, options.checkSeconds) : options.checkSeconds) }
+        state.withLock {
+            $0.nextCheck =
+                Monotonic.now() + ($0.resolvers.needsForwarder ? min(1, options.checkSeconds) : options.checkSeconds)
+        }
     }
 }

@@ -47,7 +47,9 @@ extension NetworkService {
         var found = State()
         let loaded = try records.load()
         for record in loaded {
-            if case .attached(let instance) = record.phase, living.contains(instance), let attachment = record.attachment {
+            if case .attached(let instance) = record.phase, living.contains(instance),
+                let attachment = record.attachment
+            {
                 let space = record.networkIndex < plan.spaceCount ? try plan.space(record.networkIndex) : nil
                 guard let space, space.v4.contains(address: attachment.address4),
                     space.v6.contains(address: attachment.address6)
@@ -57,7 +59,8 @@ extension NetworkService {
                         "containers run with addresses outside PAAS_SUBNETS (\(attachment.address4)): set it back to what "
                             + "it was, or stop them first with bin/down", source: .platform)
                 }
-                if !NetworkNamespace.exists(at: attachment.namespacePath) || !bridgesThere.contains(record.networkIndex) {
+                if !NetworkNamespace.exists(at: attachment.namespacePath) || !bridgesThere.contains(record.networkIndex)
+                {
                     logger.error("a container's network is gone", metadata: ["instance": "\(instance)"])
                 }
                 found.attached[instance] = record
@@ -65,7 +68,8 @@ extension NetworkService {
                 continue
             }
             switch record.phase {
-            case .ready where isUsable(record, bridgesThere): found.pool[record.networkIndex, default: []].append(record)
+            case .ready where isUsable(record, bridgesThere):
+                found.pool[record.networkIndex, default: []].append(record)
             case .ready, .making: try discard(record)
             case .attached: found.resting[record.name] = try rest(record, until: restedAt, bootID)
             case .resting(let until, let boot):

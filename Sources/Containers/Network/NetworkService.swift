@@ -188,7 +188,8 @@ public final class NetworkService: Sendable {
             do throws(PaaSError) {
                 try discard(record)
             } catch let second {
-                logger.error("half-made network left over until the next start", metadata: ["error": "\(ErrorChain(second))"])
+                logger.error(
+                    "half-made network left over until the next start", metadata: ["error": "\(ErrorChain(second))"])
             }
             throw error
         }

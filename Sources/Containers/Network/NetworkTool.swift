@@ -33,8 +33,12 @@ enum NetworkTool {
     static func run(
         _ tool: String, _ arguments: [String], input: [UInt8] = [], message: @autoclosure () -> String
     ) throws(PaaSError) -> [UInt8] {
+        var spec = ProcessSpec(tool, arguments)
+        // Nothing goes on behind the back of the next engine.
+        spec.parentDeathSignal = SIGKILL
+        let prepared = spec
         let result = try system(message()) { () throws(SystemError) in
-            try Command(ProcessSpec(tool, arguments), timeoutSeconds: 20, outputLimit: 64 << 20).run(input: input)
+            try Command(prepared, timeoutSeconds: 20, outputLimit: 64 << 20).run(input: input)
         }
         guard result.status == 0, !result.timedOut else {
             throw PaaSError(

@@ -65,7 +65,9 @@ struct PacketFilter: Sendable, Hashable {
     }
 
     /// Addresses at which clouds hand out credentials of the host, beyond the link-local ones.
-    private static let metadata = ["169.254.0.0/16", "168.63.129.16", "100.100.100.200", "fe80::/10", "fd00:ec2::254", "fd20:ce::254"]
+    private static let metadata = [
+        "169.254.0.0/16", "168.63.129.16", "100.100.100.200", "fe80::/10", "fd00:ec2::254", "fd20:ce::254",
+    ]
 
     static func rules(settings: Settings, plan: SubnetPlan, resolvers: ResolverConfiguration) throws(PaaSError)
         -> String

@@ -19,7 +19,8 @@ struct SubnetPlan: Sendable, Hashable {
 
     /// - Throws: `.invalid` naming what `PAAS_SUBNETS` must be.
     init(v4 text4: String, v6 text6: String) throws(PaaSError) {
-        let example = "PAAS_SUBNETS must be an IPv4 network of /20 or larger and an IPv6 /48, as in 10.213.0.0/16,fd5a:1bab::/48"
+        let example =
+            "PAAS_SUBNETS must be an IPv4 network of /20 or larger and an IPv6 /48, as in 10.213.0.0/16,fd5a:1bab::/48"
         func network(_ text: String, _ isIPv4: Bool) throws(PaaSError) -> IPNetwork {
             guard text.contains("/"), let network = IPNetwork(text), network.isIPv4 == isIPv4 else {
                 throw PaaSError(.invalid, "\(example); '\(text)' is no such network")

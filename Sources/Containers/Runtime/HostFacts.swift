@@ -40,7 +40,7 @@ enum HostFacts {
             throw PaaSError(
                 .unavailable, "\(path) is not there; apt-get install golang-github-containers-common")
         }
-        return try SeccompProfile.oci(try JSONParser.parse(bytes), architecture: architecture(), capabilities: [])
+        return try SeccompProfile.oci(JSONParser.parse(bytes), architecture: architecture(), capabilities: [])
     }
 
     /// Seconds since boot, counting those asleep.

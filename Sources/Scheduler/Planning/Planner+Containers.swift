@@ -130,7 +130,8 @@ extension Planner {
         if row.release == candidate?.version { return true }
         guard row.release == current?.version else { return false }
         return !rows(row.type, row.index).contains {
-            $0.id != row.id && $0.release == row.release && ($0.createdAt, $0.id) > (row.createdAt, row.id)
+            $0.id != row.id && $0.release == row.release
+                && (Self.isLive($0) || ($0.createdAt, $0.id) > (row.createdAt, row.id))
         }
     }
 

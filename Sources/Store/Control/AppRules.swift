@@ -55,7 +55,8 @@ enum AppRules {
         if !request.buildpacks.isEmpty && request.buildpacks != app.buildpacks { changed.append("buildpacks") }
         guard changed.isEmpty else {
             throw PaaSError(
-                .conflict, "app \(app.name) is there with other \(changed.joined(separator: ", ")); change it with PATCH")
+                .conflict,
+                "app \(app.name) is there with other \(changed.joined(separator: ", ")); change it with PATCH")
         }
     }
 

@@ -106,6 +106,7 @@ extension PostgresStore {
     }
 
     private static func list(_ keys: [String]) -> String {
-        keys.count > 5 ? keys.prefix(5).joined(separator: ", ") + " and \(keys.count - 5) more" : keys.joined(separator: ", ")
+        keys.count > 5
+            ? keys.prefix(5).joined(separator: ", ") + " and \(keys.count - 5) more" : keys.joined(separator: ", ")
     }
 }

@@ -30,7 +30,8 @@ extension PostgresStore {
             }
             guard ports.count < Self.maximumPortsOfApp else {
                 throw PaaSError(
-                    .exhausted, "app \(app.name) has \(Self.maximumPortsOfApp) ports, which is the most; remove one first")
+                    .exhausted,
+                    "app \(app.name) has \(Self.maximumPortsOfApp) ports, which is the most; remove one first")
             }
             let type = try transaction.processType(of: request, app: app)
             return (try transaction.insertPort(app, request, type: type, range: range, actor: actor.name), true)

@@ -36,7 +36,8 @@ extension PostgresStore {
                 let isType = try index == nil && session.knownTypes(app)?.contains(name) == true
                 guard isType else {
                     throw PaaSError(
-                        .notFound, "app \(app.name) has no process \(Names.quoted(name)); see: paasctl ps -a \(app.name)")
+                        .notFound,
+                        "app \(app.name) has no process \(Names.quoted(name)); see: paasctl ps -a \(app.name)")
                 }
             }
             let target = name.map { "\(app.path)/processes/\($0)" } ?? "\(app.path)/processes"

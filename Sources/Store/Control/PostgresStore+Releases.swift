@@ -57,7 +57,8 @@ extension PostgresStore {
             return release
         }
         guard let current = app.currentRelease else {
-            throw PaaSError(.conflict, "app \(app.name) has no current release yet, so there is nothing to go back from")
+            throw PaaSError(
+                .conflict, "app \(app.name) has no current release yet, so there is nothing to go back from")
         }
         let row = try session.first(
             """
@@ -66,7 +67,8 @@ extension PostgresStore {
             """)
         guard let row else {
             throw PaaSError(
-                .conflict, "no release of app \(app.name) was current before v\(current); name one: paasctl rollback vN")
+                .conflict, "no release of app \(app.name) was current before v\(current); name one: paasctl rollback vN"
+            )
         }
         return try Release(row)
     }

@@ -34,7 +34,8 @@ extension PostgresStore: ControlStore {
                 on conflict (builtin) where builtin do update set secret_hash = excluded.secret_hash,
                     revoked_at = null, expires_at = null
                 """)
-            transaction.record(old == nil ? "token.created" : "token.replaced", space: nil, actor: nil, ["role": "admin"])
+            transaction.record(
+                old == nil ? "token.created" : "token.replaced", space: nil, actor: nil, ["role": "admin"])
         }
     }
 

@@ -57,7 +57,8 @@ extension PostgresSession {
         let current = try app.currentRelease.flatMap { try findRelease(app.id, version: $0) }
         let candidate = try candidate(app.id)
         if current == nil && candidate == nil { return nil }
-        let types = Set(current?.processTypes.keys.map { $0 } ?? []).union(candidate?.processTypes.keys.map { $0 } ?? [])
+        let types = Set(current?.processTypes.keys.map { $0 } ?? []).union(
+            candidate?.processTypes.keys.map { $0 } ?? [])
         return types.subtracting(["release"]).sorted()
     }
 }

@@ -1,7 +1,6 @@
 public import Domain
 public import Postgres
 
-
 /// The store on Postgres: every method one transaction. Without the database every method answers `unavailable`, and works
 /// again by itself once it is back.
 public final class PostgresStore: Sendable {

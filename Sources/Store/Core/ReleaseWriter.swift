@@ -40,7 +40,8 @@ extension StoreTransaction {
             """)
         try growFormation(app, types: Array(recipe.processTypes.keys))
         if try !hasBeenReleased(app) { try addWebPort(app, types: recipe.processTypes, range: portRange) }
-        record("release.created", app: app, actor: recipe.createdBy, ["version": "\(version)", "slug": "\(recipe.slug)"])
+        record(
+            "release.created", app: app, actor: recipe.createdBy, ["version": "\(version)", "slug": "\(recipe.slug)"])
         return (release, operation)
     }
 

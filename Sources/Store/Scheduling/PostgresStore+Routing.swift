@@ -80,7 +80,9 @@ extension PostgresStore {
                     case when r.table_id = p.table_id::text then r.revision else 0 end as revision
                 from routers r, platform p order by r.id
                 """
-            ).map { RouterRecord(id: try $0.get("id"), revision: try $0.get("revision"), seenAt: try $0.get("seen_at")) }
+            ).map {
+                RouterRecord(id: try $0.get("id"), revision: try $0.get("revision"), seenAt: try $0.get("seen_at"))
+            }
         }
     }
 

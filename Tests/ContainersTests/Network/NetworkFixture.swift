@@ -10,6 +10,7 @@ import Testing
 /// A platform of its own for one test: instance, subnets, run directory.
 struct NetworkFixture: Sendable {
     private static let counter = Mutex(0)
+    private static let unfinished = Mutex<[NetworkFixture]>([])
 
     let settings: Settings
     let outsideHost4: String
@@ -40,6 +41,22 @@ struct NetworkFixture: Sendable {
         environment.merge(extra) { _, new in new }
         settings = try Settings(environment: environment, file: "")
         try Files.makeDirectories(run)
+        let made = self
+        Self.unfinished.withLock { $0.append(made) }
+    }
+
+    /// Removes what a test left that ended half-way.
+    static func cleanUp() throws {
+        let all = unfinished.withLock { list in
+            defer { list = [] }
+            return list
+        }
+        for fixture in all where Files.exists(fixture.settings.runDirectory) {
+            if Files.exists("/sys/class/net/\(fixture.veth)") { try fixture.ip("link del \(fixture.veth)") }
+            try NetworkNamespace.remove(at: fixture.outsideNamespace)
+            try fixture.service().teardown()
+            try Files.removeTree(fixture.settings.runDirectory)
+        }
     }
 
     var prefix: String { "p\(settings.instance)-" }
@@ -123,7 +140,9 @@ enum Probe {
             address.sin6_port = port.bigEndian
             inet_pton(AF_INET6, text, &address.sin6_addr)
             return withUnsafePointer(to: &address) {
-                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, socklen_t(MemoryLayout<sockaddr_in6>.size)) }
+                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    body($0, socklen_t(MemoryLayout<sockaddr_in6>.size))
+                }
             }
         }
         var address = sockaddr_in()
@@ -140,7 +159,9 @@ enum Probe {
         return try NetworkNamespace.run(in: namespace, body)
     }
 
-    static func socket(_ namespace: String?, _ address: String, _ type: __socket_type, _ proto: Int32 = 0) throws -> Int32 {
+    static func socket(_ namespace: String?, _ address: String, _ type: __socket_type, _ proto: Int32 = 0) throws
+        -> Int32
+    {
         try inside(namespace) { () throws(SystemError) in
             try Syscall.check("socket") {
                 Glibc.socket(address.contains(":") ? AF_INET6 : AF_INET, Int32(type.rawValue) | 0o2000000, proto)
@@ -160,7 +181,9 @@ enum Probe {
     }
 
     /// True if the connection is made within the time.
-    static func connects(_ namespace: String?, _ address: String, _ port: UInt16, from source: String? = nil, milliseconds: Int32 = 700)
+    static func connects(
+        _ namespace: String?, _ address: String, _ port: UInt16, from source: String? = nil, milliseconds: Int32 = 700
+    )
         throws -> Bool
     {
         let fd = OwnedFD(try socket(namespace, address, SOCK_STREAM))
@@ -217,7 +240,10 @@ enum Probe {
     }
 
     /// Sends a datagram and waits for any answer.
-    static func answers(_ namespace: String, _ address: String, _ port: UInt16, _ bytes: [UInt8], proto: Int32 = 0, milliseconds: Int32 = 700)
+    static func answers(
+        _ namespace: String, _ address: String, _ port: UInt16, _ bytes: [UInt8], proto: Int32 = 0,
+        milliseconds: Int32 = 700
+    )
         throws -> Bool
     {
         let fd = OwnedFD(try socket(namespace, address, SOCK_DGRAM, proto))
@@ -277,4 +303,12 @@ func eventually(_ seconds: Double = 10, _ condition: () throws -> Bool) rethrows
         usleep(20_000)
     }
     return try condition()
+}
+
+/// Runs a task's work on threads that may block.
+final class NetworkTestExecutor: TaskExecutor {
+    func enqueue(_ job: consuming ExecutorJob) {
+        let job = UnownedJob(job)
+        Thread.start("network-test") { job.runSynchronously(on: self.asUnownedTaskExecutor()) }
+    }
 }

@@ -8,17 +8,18 @@ import Testing
 
 /// On the real kernel, as root: namespaces, bridges, packet filter.
 @Suite(.serialized) struct NetworkServiceTests {
-    private let executor = BlockingExecutor("network-tests", width: 4)
-
+    /// On a thread of its own, and still within the test.
     private func blocking(_ body: @escaping @Sendable () throws -> Void) async throws {
-        let result: Result<Void, any Error> = await executor.run { Result { try body() } }
-        executor.close()
-        try result.get()
+        try await withTaskExecutorPreference(NetworkTestExecutor()) {
+            let result = Result { try body() }
+            try NetworkFixture.cleanUp()
+            try result.get()
+        }
     }
 
     @Test func whoReachesWhom() async throws {
         try await blocking {
-            let fixture = try NetworkFixture(deny: true)
+            let fixture = try NetworkFixture(deny: true, extra: ["PAAS_API_ADDRESS": "0.0.0.0:20050"])
             let service = try fixture.service()
             try fixture.makeOutside()
             try service.start(living: [])
@@ -48,20 +49,24 @@ import Testing
             for (any, family) in [("0.0.0.0", 4), ("::", 6)] {
                 let closed = try Probe.listen(nil, any, 20_100)
                 let open = try Probe.listen(nil, any, 20_042)
+                let api = try Probe.listen(nil, any, 20_050)
                 for address in hostAddresses where address.contains(":") == (family == 6) {
                     #expect(try Probe.connects(nil, address, 20_100))
                     #expect(try !Probe.connects(a.namespacePath, address, 20_100), "closed \(address)")
                     #expect(try Probe.connects(a.namespacePath, address, 20_042), "public \(address)")
+                    #expect(try !Probe.connects(a.namespacePath, address, 20_050), "the API in the public range")
                 }
                 #expect(try !Probe.connects(a.namespacePath, family == 4 ? "127.0.0.1" : "::1", 20_042))
                 _ = consume closed
                 _ = consume open
+                _ = consume api
             }
             #expect(try Probe.pings(a.namespacePath, a.gateway4))
             #expect(try Probe.pings(a.namespacePath, a.gateway6))
 
             // Outside: masqueraded, but for what the operator closed.
-            for (address, seen) in [(fixture.outside4, fixture.outsideHost4), (fixture.outside6, fixture.outsideHost6)] {
+            for (address, seen) in [(fixture.outside4, fixture.outsideHost4), (fixture.outside6, fixture.outsideHost6)]
+            {
                 let listener = try Probe.listen(fixture.outsideNamespace, address, 443)
                 #expect(try Probe.connects(a.namespacePath, address, 443), "outside \(address)")
                 #expect(try Probe.peer(of: listener) == seen)
@@ -70,6 +75,12 @@ import Testing
             #expect(try Probe.connects(nil, fixture.denied4, 443))
             #expect(try !Probe.connects(a.namespacePath, fixture.denied4, 443))
             _ = consume denied
+            try fixture.ip("addr add 169.254.77.77/32 dev eth0", in: fixture.outsideNamespace)
+            try fixture.ip("route add 169.254.77.77/32 via \(fixture.outside4)")
+            let metadata = try Probe.listen(fixture.outsideNamespace, "169.254.77.77", 80)
+            #expect(try Probe.connects(nil, "169.254.77.77", 80))
+            #expect(try !Probe.connects(a.namespacePath, "169.254.77.77", 80), "metadata")
+            _ = consume metadata
 
             // A forged source address, which only root of the host can give it here.
             try fixture.ip("addr add 203.0.113.7/32 dev eth0", in: a.namespacePath)
@@ -115,8 +126,11 @@ import Testing
             let service = try fixture.service(pool: 0)
             try service.start(living: [])
             let a = try service.acquire(networkIndex: 0, instance: .random())
-            let enter = ["--net=\(a.namespacePath)", "/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-            let program = "use IO::Socket::INET; IO::Socket::INET->new(Listen=>1,LocalAddr=>'0.0.0.0:80') or die $!; print 'bound'"
+            let enter = [
+                "--net=\(a.namespacePath)", "/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+            ]
+            let program =
+                "use IO::Socket::INET; IO::Socket::INET->new(Listen=>1,LocalAddr=>'0.0.0.0:80') or die $!; print 'bound'"
             #expect(try fixture.tool("/usr/bin/nsenter", enter + ["/usr/bin/perl", "-e", program]).text == "bound")
             // Root of a user namespace of its own, as in a container: the network belongs to the host's.
             let owned = ["/usr/bin/unshare", "--user", "--map-root-user"]
@@ -344,8 +358,12 @@ import Testing
             let other = try first.acquire(networkIndex: 1, instance: .random())
             #expect(a.resolvers == [a.gateway4, a.gateway6])
             for server in a.resolvers {
-                #expect(try eventually { try Probe.responseCode(a.namespacePath, server, name: "a.example") == 3 }, "\(server)")
-                #expect(try Probe.responseCode(other.namespacePath, server, name: "a.example") == nil, "only the space's own gateway")
+                #expect(
+                    try eventually { try Probe.responseCode(a.namespacePath, server, name: "a.example") == 3 },
+                    "\(server)")
+                #expect(
+                    try Probe.responseCode(other.namespacePath, server, name: "a.example") == nil,
+                    "only the space's own gateway")
             }
             let pid = try #require(try first.forwarder.processID)
             kill(pid, SIGKILL)

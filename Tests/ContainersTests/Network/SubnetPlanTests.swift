@@ -56,7 +56,9 @@ import Testing
             let a = network(), b = network()
             #expect(a.overlaps(b) == b.overlaps(a))
             let shared = min(a.prefix, b.prefix)
-            #expect(a.overlaps(b) == (IPNetwork(bytes: a.bytes, prefix: shared) == IPNetwork(bytes: b.bytes, prefix: shared)))
+            #expect(
+                a.overlaps(b)
+                    == (IPNetwork(bytes: a.bytes, prefix: shared) == IPNetwork(bytes: b.bytes, prefix: shared)))
             let kept = IPNetwork.withoutNested([a, b])
             #expect(kept.contains { $0.contains(a) } && kept.contains { $0.contains(b) })
         }
@@ -87,11 +89,13 @@ import Testing
     }
 
     @Test func resolversThatAContainerCanReach() {
-        let text = "# c\nnameserver 127.0.0.53\nnameserver\t192.0.2.53\nsearch a\nnameserver ::1\nnameserver fe80::1%eth0\n"
+        let text =
+            "# c\nnameserver 127.0.0.53\nnameserver\t192.0.2.53\nsearch a\nnameserver ::1\nnameserver fe80::1%eth0\n"
         #expect(ResolverConfiguration.servers(text) == ["192.0.2.53"])
         #expect(ResolverConfiguration.servers("nameserver 127.0.0.1\nnameserver x\nnameserver 10.0.0.0/8") == [])
         #expect(
-            ResolverConfiguration.servers((1...5).map { "nameserver 192.0.2.\($0)" }.joined(separator: "\n")).count == 3)
+            ResolverConfiguration.servers((1...5).map { "nameserver 192.0.2.\($0)" }.joined(separator: "\n")).count == 3
+        )
         #expect(ResolverConfiguration.servers("nameserver 2001:db8::53") == ["2001:db8::53"])
     }
 

@@ -1,0 +1,200 @@
+import Domain
+import FoundationEssentials
+import Glibc
+import OS
+import Testing
+
+@testable import Containers
+
+/// Real conmon, runtime, namespaces, cgroups and mounts, through the socket of a real paas-engine.
+@Suite(.serialized, .timeLimit(.minutes(5)))
+struct ContainerLifecycleTests {
+    private func withEngine(_ body: (TestEngine) async throws -> Void) async throws {
+        let engine = try TestEngine()
+        do {
+            try await engine.start()
+            try await body(engine)
+        } catch {
+            let log = ((try? Files.readText(engine.root + "/engine.log")) ?? nil) ?? ""
+            Issue.record("\(ErrorChain(error))\n\(log.suffix(4000))")
+        }
+        try engine.close()
+    }
+
+    @Test func aProcessRunsIsReachedAndEnds() async throws {
+        try await withEngine { engine in
+            let spec = engine.spec("python3 server.py", ports: [.init(protocol: .tcp, number: 5000)])
+            let made = try await engine.client.ensure(spec)
+            #expect(made.state == .running)
+            let again = try await engine.client.ensure(spec)
+            #expect(again.pid == made.pid)
+            let ready = try await engine.wait(for: spec.id, "ready") { $0.ready }
+            let address = try #require(ready.address4)
+            let reply = try Command(
+                ProcessSpec("/usr/bin/python3", ["-c", "import socket,sys; print(socket.create_connection((sys.argv[1],5000),5).recv(99))", address])
+            ).run()
+            #expect(reply.text.contains("hello"), "\(reply.errorText)")
+            // The process is the app's own: bash has replaced itself.
+            let pid = try #require(made.pid)
+            let children = try Files.readText("/proc/\(pid)/task/\(pid)/children") ?? ""
+            let comm = try Files.readText("/proc/\(children.split(separator: " ").first ?? "0")/comm")
+            #expect(comm == "python3")
+            try await engine.client.stop(spec.id, graceSeconds: 10, epoch: 1)
+            let ended = try #require(try await engine.observation(spec.id))
+            #expect(ended.state == .exited)
+            #expect(ended.exitCode == 143)
+            #expect(try await engine.logText(spec.id).contains("listening"))
+            try await engine.client.remove(spec.id, epoch: 1)
+            #expect(try await engine.observation(spec.id) == nil)
+            #expect(try engine.leftovers().filter { $0.contains("\(spec.id)") } == [])
+        }
+    }
+
+    @Test func theEnvironmentArrivesByteForByte() async throws {
+        try await withEngine { engine in
+            let odd: [UInt8] = Array("a\nb'\"$HOME `x` \\ é ".utf8) + [0xFF, 0xFE, 1]
+            let large = [UInt8](repeating: 120, count: 100_000)
+            let out = try await engine.output(
+                of: #"python3 -c 'import os; print(os.environb[b"ODD"].hex()); print(len(os.environb[b"LARGE"])); print(os.environ["FROM_PROFILE_D"], os.environ["ORDER"], os.environ["FROM_PROFILE"], os.getcwd(), os.environ["HOME"], os.uname().nodename)'"#,
+                environment: [
+                    EnvironmentVariable(name: "ODD", value: odd), EnvironmentVariable(name: "LARGE", value: large),
+                ])
+            let hex = odd.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+            #expect(out == [hex, "100000", "b a.b yes /app /app web-1"])
+        }
+    }
+
+    @Test func itIsShutIn() async throws {
+        try await withEngine { engine in
+            let out = try await engine.output(
+                of: "id -u; grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/self/status 2>/dev/null || cat /proc/self/status; ls /sys/class/net; touch /app/x && echo app-writable; touch /tmp/y && echo tmp-writable; touch /usr/z 2>/dev/null || echo usr-closed; mount -t tmpfs x /tmp 2>/dev/null || echo no-mount; head -c 1 /proc/kcore | wc -c; python3 -c 'import socket; s=socket.socket(); s.bind((\"\",80)); print(\"port80\")'; cat /paas/environment >/dev/null && echo own-env")
+            let text = out.joined(separator: "\n")
+            for line in ["1000", "app-writable", "tmp-writable", "usr-closed", "no-mount", "port80", "own-env", "eth0"] {
+                #expect(out.contains(line), "\(line) in \(text)")
+            }
+            #expect(text.contains("CapBnd:\t0000000000000000"))
+            #expect(text.contains("NoNewPrivs:\t1"))
+            #expect(text.contains("Seccomp:\t2"))
+        }
+    }
+
+    @Test func limitsHold() async throws {
+        try await withEngine { engine in
+            let hog = engine.spec("python3 -c 'x = b\"x\" * (300 << 20); print(len(x))'", memory: 64 << 20)
+            _ = try await engine.client.ensure(hog)
+            let ended = try await engine.wait(for: hog.id, "out of memory") { $0.state == .exited }
+            #expect(ended.outOfMemory)
+            #expect(ended.exitCode == 137)
+            // Files count as memory of the process, and their size is limited.
+            let filler = engine.spec("dd if=/dev/zero of=/tmp/big bs=1M count=100; exit 5", name: "web.2")
+            _ = try await engine.client.ensure(filler)
+            let full = try await engine.wait(for: filler.id, "ends") { $0.state == .exited }
+            #expect(full.exitCode == 5)
+            #expect(try await engine.logText(filler.id).joined().contains("No space left"))
+            let slow = engine.spec("trap '' TERM; while true; do sleep 1; done", name: "build.3", timeLimit: 1)
+            _ = try await engine.client.ensure(slow)
+            try engine.kill()
+            try await engine.start()
+            let limited = try await engine.wait(for: slow.id, "time limit") { $0.state == .exited }
+            #expect(limited.timedOut)
+            #expect(limited.exitCode == 137)
+        }
+    }
+
+    @Test func whatIsBoundOnLoopbackIsSeen() async throws {
+        try await withEngine { engine in
+            let spec = engine.spec(
+                "python3 server.py", environment: [EnvironmentVariable("BIND", "127.0.0.1")],
+                ports: [.init(protocol: .tcp, number: 5000)])
+            _ = try await engine.client.ensure(spec)
+            let seen = try await engine.wait(for: spec.id, "socket") { !$0.sockets.isEmpty }
+            #expect(!seen.ready)
+            #expect(seen.sockets == [.init(protocol: .tcp, address: "127.0.0.1", port: 5000, isLoopback: true)])
+            try await engine.client.stop(spec.id, graceSeconds: 0, epoch: 1)
+            #expect(try await engine.observation(spec.id)?.exitCode == 137)
+        }
+    }
+
+    @Test func containersOutliveTheEngine() async throws {
+        try await withEngine { engine in
+            let spec = engine.spec("python3 server.py", ports: [.init(protocol: .tcp, number: 5000)])
+            _ = try await engine.client.ensure(spec)
+            let short = engine.spec("sleep 1; exit 7", name: "job.1")
+            _ = try await engine.client.ensure(short)
+            let before = try await engine.wait(for: spec.id, "ready") { $0.ready }
+            try engine.kill()
+            // It ends while nobody looks.
+            let exitFile = ContainerPaths.exits(engine.settings) + "/\(short.id)"
+            try await eventually("the short one ends") { Files.exists(exitFile) }
+            try await engine.start()
+            #expect(try await engine.observation(spec.id) == before)
+            let ended = try await engine.wait(for: short.id, "ends") { $0.state == .exited }
+            #expect(ended.exitCode == 7)
+            await #expect(throws: PaaSError.self) { try await engine.client.remove(spec.id, epoch: 0) }
+            try await engine.client.stop(spec.id, graceSeconds: 5, epoch: 1)
+            try await engine.client.remove(spec.id, epoch: 1)
+        }
+    }
+
+    @Test(arguments: StartStep.allCases)
+    func killedAtAnyStepNothingIsLeft(_ step: StartStep) async throws {
+        try await withEngine { engine in
+            try engine.kill()
+            try await engine.start(fault: step.faultPoint)
+            let spec = engine.spec("python3 server.py", ports: [.init(protocol: .tcp, number: 5000)])
+            await #expect(throws: PaaSError.self) { try await engine.client.ensure(spec) }
+            try engine.waitForEngine()
+            try await engine.start()
+            let found = try await engine.observation(spec.id)
+            if step == .recordRunning {
+                #expect(found?.state == .running)
+            } else {
+                #expect(found == nil)
+                #expect(try engine.leftovers().filter { $0.contains("\(spec.id)") } == [])
+            }
+            let made = try await engine.client.ensure(spec)
+            if let found { #expect(made.pid == found.pid) }
+            _ = try await engine.wait(for: spec.id, "ready") { $0.ready }
+            try await engine.client.stop(spec.id, graceSeconds: 5, epoch: 1)
+            try await engine.client.remove(spec.id, epoch: 1)
+            #expect(try engine.leftovers().filter { $0.contains("\(spec.id)") } == [])
+        }
+    }
+
+    @Test func aPowerCutLeavesOnlyWhatIsOnDisk() async throws {
+        try await withEngine { engine in
+            let spec = engine.spec("python3 server.py", ports: [.init(protocol: .tcp, number: 5000)])
+            _ = try await engine.client.ensure(spec)
+            _ = try await engine.wait(for: spec.id, "ready") { $0.ready }
+            try engine.kill()
+            try engine.teardown(powerCut: true)
+            #expect(try engine.leftovers() == [])
+            try await engine.start()
+            #expect(try await engine.observation(spec.id) == nil)
+            #expect(try await engine.logText(spec.id).contains("listening"))
+            _ = try await engine.client.ensure(spec)
+            _ = try await engine.wait(for: spec.id, "ready") { $0.ready }
+        }
+    }
+
+    @Test func wrongRequestsAreRefused() async throws {
+        try await withEngine { engine in
+            var spec = engine.spec("true")
+            spec.name = "../x"
+            await #expect(throws: PaaSError.self) { try await engine.client.ensure(spec) }
+            spec = engine.spec("true")
+            spec.epoch = 5
+            _ = try await engine.client.ensure(spec)
+            var old = engine.spec("true", name: "web.2")
+            old.epoch = 4
+            let refused = await #expect(throws: PaaSError.self) { try await engine.client.ensure(old) }
+            #expect(refused?.code == .stale)
+            let other = LocalEngine(socket: engine.settings.engineSocket, platformID: "another")
+            await #expect(throws: PaaSError.self) { try await other.capabilities() }
+            try engine.kill()
+            let down = await #expect(throws: PaaSError.self) { try await engine.client.capabilities() }
+            #expect(down?.code == .unavailable)
+            try await engine.start()
+        }
+    }
+}
