@@ -51,7 +51,8 @@ public actor BuildCoordinator: BuildService {
                 do throws(PaaSError) {
                     try await parts.sources.unpin(app: app.id, build: id)
                 } catch {
-                    parts.logger.warning("a pin stays until the next start", metadata: ["error": "\(ErrorChain(error))"])
+                    parts.logger.warning(
+                        "a pin stays until the next start", metadata: ["error": "\(ErrorChain(error))"])
                 }
             }
             throw error
@@ -92,7 +93,9 @@ public actor BuildCoordinator: BuildService {
             outcome = progress.outcome
             if Task.isCancelled { throw PaaSError(.cancelled, "waiting for build \(known.number) was given up") }
             // Its driver stopped without an end: the build stays for the next look, this one included.
-            if outcome == nil { await progress.signal.wait(after: progress.signal.version, timeout: .milliseconds(500)) }
+            if outcome == nil {
+                await progress.signal.wait(after: progress.signal.version, timeout: .milliseconds(500))
+            }
         }
         guard let outcome else { throw PaaSError(.internal, "a build ended without an outcome") }
         return outcome
@@ -101,7 +104,9 @@ public actor BuildCoordinator: BuildService {
     public func purgeCache(_ app: AppID) async throws(PaaSError) {
         if let active = try await active(app) {
             throw PaaSError(
-                .conflict, "build \(active.number) uses the cache; wait for it or cancel it (paasctl builds cancel \(active.number))")
+                .conflict,
+                "build \(active.number) uses the cache; wait for it or cancel it (paasctl builds cancel \(active.number))"
+            )
         }
         try await parts.buildEngine.removeCache(app: app, epoch: parts.epoch)
     }

@@ -99,7 +99,7 @@ struct BuildRepair: Sendable {
         do throws(PaaSError) {
             let build = try await parts.store.build(id)
             return build.state.isFinal ? .known(build) : nil
-        } catch where error.code == .notFound {
+        } catch  where error.code == .notFound {
             return .unknown
         }
     }

@@ -4,7 +4,10 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
+#include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 #include <linux/sockios.h>
 #include <uv.h>
 
@@ -40,4 +43,22 @@ static inline long slipway_uv_raise_descriptor_limit(void) {
         if (setrlimit(RLIMIT_NOFILE, &wanted) == 0) limit = wanted;
     }
     return limit.rlim_cur > 1000000 ? 1000000 : (long)limit.rlim_cur;
+}
+
+/// A stream unix socket, close-on-exec and non-blocking, connected; a negative errno on failure (-EAGAIN: the listener's
+/// queue is full).
+static inline int slipway_uv_unix_connect(const char *path) {
+    struct sockaddr_un address;
+    memset(&address, 0, sizeof address);
+    address.sun_family = AF_UNIX;
+    if (strlen(path) >= sizeof address.sun_path) return -ENAMETOOLONG;
+    strcpy(address.sun_path, path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | 02000000 /* SOCK_CLOEXEC */ | 00004000 /* SOCK_NONBLOCK */, 0);
+    if (fd < 0) return -errno;
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
+        int error = -errno;
+        close(fd);
+        return error;
+    }
+    return fd;
 }

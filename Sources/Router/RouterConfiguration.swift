@@ -17,6 +17,8 @@ public struct RouterConfiguration: Sendable {
     public var routerID: String
     /// Packet loops; one for each core if nil.
     public var loops: Int?
+    /// Most descriptors that the router may hold; the process's hard limit if nil.
+    public var descriptorLimit: Int?
     /// How long a connection waits for the first table after a reboot.
     public var tableWaitMilliseconds: UInt64 = 10_000
     /// Without any line for so long paasd is taken for dead.

@@ -19,7 +19,8 @@ public final class RouterServer: Sendable {
         self.configuration = configuration
         self.logger = logger
         let loops = max(1, configuration.loops ?? Int(uv_available_parallelism()))
-        let limit = slipway_uv_raise_descriptor_limit()
+        let hard = slipway_uv_raise_descriptor_limit()
+        let limit = min(hard, configuration.descriptorLimit ?? hard)
         shared = WorkerShared(
             loops: loops, control: Mailbox(), budget: DescriptorBudget(limit: limit, reserve: 128 + loops * 8),
             tableWait: configuration.tableWaitMilliseconds, skipTime: configuration.skipMilliseconds, logger: logger)

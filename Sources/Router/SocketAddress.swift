@@ -77,7 +77,7 @@ enum ListeningSocket {
                 guard let all = SocketAddress(ip: "::", port: port) else { throw SystemError("bind", errno: EINVAL) }
                 return try open(all, dualStack: true)
             } catch {
-                guard error.errno == EAFNOSUPPORT else { throw error }
+                guard error.errno == EAFNOSUPPORT || error.errno == EADDRNOTAVAIL else { throw error }
             }
         }
         guard let one = SocketAddress(ip: address, port: port) else { throw SystemError("bind", errno: EINVAL) }

@@ -70,7 +70,7 @@ enum EngineProgram {
     private static func serve(_ settings: Settings) throws -> Int32 {
         try requireRoot()
         // Containers outlive us: an end is just an end, at whatever line.
-        Signals.onTermination { _ in exit(0) }
+        Signals.onTermination { _ in _exit(0) }
         let logger = Logger(label: "paas-engine")
         let lock = try EngineLock.take(settings)
         defer { lock.release() }

@@ -15,7 +15,9 @@ func fail(_ message: String, status: Int32) -> Never {
 
 let arguments = CommandLine.arguments.dropFirst()
 guard arguments.isEmpty || Array(arguments) == ["serve"] else {
-    fail("usage: paas-router [serve]; settings come from PAAS_… in the environment and from /etc/paas/paas.env", status: 64)
+    fail(
+        "usage: paas-router [serve]; settings come from PAAS_… in the environment and from /etc/paas/paas.env",
+        status: 64)
 }
 
 do {

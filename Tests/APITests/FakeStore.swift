@@ -97,7 +97,8 @@ final class FakeStore: ControlStore {
             state.configVersion += 1
             return (state.vars, state.configVersion)
         }
-        return ConfigChange(vars: vars, version: version, release: 2, operation: operation(.config, "/api/v1/apps/x/releases/2"))
+        return ConfigChange(
+            vars: vars, version: version, release: 2, operation: operation(.config, "/api/v1/apps/x/releases/2"))
     }
     func formation(_ app: AppID) async throws(PaaSError) -> (entries: Formation, generation: Int64) {
         state.withLock { ($0.entries, $0.generation) }
@@ -166,9 +167,12 @@ final class FakeStore: ControlStore {
     func deletePort(_ app: AppID, name: String, actor: Principal, now: Timestamp) async throws(PaaSError) {
         throw PaaSError(.notFound, "there is no port \(name)")
     }
-    func builds(_ app: AppID, limit: Int, before: Int?) async throws(PaaSError) -> [Build] { state.withLock { $0.builds } }
+    func builds(_ app: AppID, limit: Int, before: Int?) async throws(PaaSError) -> [Build] {
+        state.withLock { $0.builds }
+    }
     func build(_ app: AppID, _ numberOrID: String) async throws(PaaSError) -> Build {
-        guard let build = state.withLock({ $0.builds.first { "\($0.number)" == numberOrID || "\($0.id)" == numberOrID } })
+        guard
+            let build = state.withLock({ $0.builds.first { "\($0.number)" == numberOrID || "\($0.id)" == numberOrID } })
         else { throw PaaSError(.notFound, "there is no build \(numberOrID)") }
         return build
     }
@@ -180,7 +184,9 @@ final class FakeStore: ControlStore {
     }
     func events(after: Int64, limit: Int, app: String?, for principal: Principal) async throws(PaaSError) -> [Event] {
         try check()
-        return state.withLock { Array($0.events.filter { $0.id > after && (app == nil || $0.app == app) }.prefix(limit)) }
+        return state.withLock {
+            Array($0.events.filter { $0.id > after && (app == nil || $0.app == app) }.prefix(limit))
+        }
     }
     func lastEventID() async throws(PaaSError) -> Int64 { state.withLock { $0.events.last?.id ?? 0 } }
     func ping() async throws(PaaSError) { try check() }

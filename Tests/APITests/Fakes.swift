@@ -31,7 +31,9 @@ struct FakeEngine: ContainerEngine, BuildEngine {
     func packSlug(build: BuildID, uidSlot: Int, limitBytes: Int64, epoch: Int64) async throws(PaaSError) -> PackedSlug {
         throw no()
     }
-    func finishBuildVolume(build: BuildID, app: AppID, keepCache: Bool, epoch: Int64) async throws(PaaSError) { throw no() }
+    func finishBuildVolume(build: BuildID, app: AppID, keepCache: Bool, epoch: Int64) async throws(PaaSError) {
+        throw no()
+    }
     func listBuildVolumes() async throws(PaaSError) -> [BuildID] { [] }
     func listSlugs() async throws(PaaSError) -> [SlugDigest] { [] }
     func removeSlug(_ digest: SlugDigest, epoch: Int64) async throws(PaaSError) { throw no() }
@@ -44,7 +46,8 @@ struct FakeEngine: ContainerEngine, BuildEngine {
 
 struct FakeBuilds: BuildService {
     let store: FakeStore
-    func start(_ app: App, source: Build.Source, options: Build.Options, actor: Principal) async throws(PaaSError) -> Build
+    func start(_ app: App, source: Build.Source, options: Build.Options, actor: Principal) async throws(PaaSError)
+        -> Build
     {
         let operation = store.addOperation(.build, "/api/v1/apps/\(app.name)/builds/1")
         let build = Build(
@@ -143,7 +146,8 @@ final class FakeGit: GitTransport {
     let replies: [[UInt8]]
     init(replies: [[UInt8]] = [Array("0000".utf8)]) { self.replies = replies }
 
-    func advertise(app: AppID, service: GitService, protocolVersion: String?) async throws(PaaSError) -> any GitExchange {
+    func advertise(app: AppID, service: GitService, protocolVersion: String?) async throws(PaaSError) -> any GitExchange
+    {
         make(nil)
     }
     func serve(app: AppID, service: GitService, protocolVersion: String?, ticket: String?) async throws(PaaSError)

@@ -21,9 +21,13 @@ import Testing
                 return answer
             }
             let refs = "/git/demo.git/info/refs?service=git-receive-pack"
-            #expect(try await refusal(refs, 401, as: nil).header("WWW-Authenticate")?.hasPrefix("Basic realm=\"Slipway\"") == true)
+            #expect(
+                try await refusal(refs, 401, as: nil).header("WWW-Authenticate")?.hasPrefix("Basic realm=\"Slipway\"")
+                    == true)
             #expect(try await refusal(refs, 403, as: "viewer").text.contains("may fetch, but not push"))
-            #expect(try await refusal("/git/none.git/info/refs?service=git-receive-pack", 404).text.contains("no app \"none\""))
+            #expect(
+                try await refusal("/git/none.git/info/refs?service=git-receive-pack", 404).text.contains(
+                    "no app \"none\""))
             _ = try await refusal("/git/..%2Fx.git/info/refs?service=git-receive-pack", 404)
             _ = try await refusal("/git/demo/info/refs?service=git-receive-pack", 404)
             #expect(try await refusal("/git/demo.git/info/refs", 403).text.contains("smart HTTP"))
@@ -78,7 +82,8 @@ import Testing
         let world = try World()
         // gzip of "0032want\n" + "0000"
         let zipped: [UInt8] = [
-            31, 139, 8, 0, 0, 0, 0, 0, 2, 3, 51, 48, 48, 54, 42, 79, 204, 43, 225, 50, 0, 2, 0, 40, 151, 124, 101, 13, 0, 0, 0,
+            31, 139, 8, 0, 0, 0, 0, 0, 2, 3, 51, 48, 48, 54, 42, 79, 204, 43, 225, 50, 0, 2, 0, 40, 151, 124, 101, 13,
+            0, 0, 0,
         ]
         try await world.server.publicApplication().test(.router) { client in
             var fields: HTTPFields = [
@@ -92,7 +97,8 @@ import Testing
             let head = world.git.exchanges.withLock { $0[0].state.withLock { $0.head } }
             #expect(String(decoding: head, as: UTF8.self) == "0032want\n0000")
             fields[.contentEncoding] = "br"
-            let other = try await client.execute(uri: path, method: .post, headers: fields, body: ByteBuffer(bytes: zipped))
+            let other = try await client.execute(
+                uri: path, method: .post, headers: fields, body: ByteBuffer(bytes: zipped))
             #expect(other.status == .unsupportedMediaType)
         }
     }
@@ -101,7 +107,8 @@ import Testing
         let exchange = FakeExchange()
         let pump = RequestPump(exchange: exchange, encoding: .gzip, limitBytes: 5)
         let zipped: [UInt8] = [
-            31, 139, 8, 0, 0, 0, 0, 0, 2, 3, 51, 48, 48, 54, 42, 79, 204, 43, 225, 50, 0, 2, 0, 40, 151, 124, 101, 13, 0, 0, 0,
+            31, 139, 8, 0, 0, 0, 0, 0, 2, 3, 51, 48, 48, 54, 42, 79, 204, 43, 225, 50, 0, 2, 0, 40, 151, 124, 101, 13,
+            0, 0, 0,
         ]
         await #expect(throws: PaaSError.self) { try await pump.run(RequestBody(buffer: ByteBuffer(bytes: zipped))) }
         let cut = RequestPump(exchange: FakeExchange(), encoding: .gzip, limitBytes: 500)

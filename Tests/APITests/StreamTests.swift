@@ -78,7 +78,8 @@ import Testing
         try await world.server.publicApplication().test(.live) { client in
             let port = try #require(client.port)
             var sawFirst = false
-            try await Self.lines("http://localhost:\(port)/api/v1/events", headers: ["Accept": "text/event-stream"]) { line in
+            try await Self.lines("http://localhost:\(port)/api/v1/events", headers: ["Accept": "text/event-stream"]) {
+                line in
                 if !sawFirst {
                     sawFirst = true
                     world.store.state.withLock { $0.isAway = true }
@@ -94,16 +95,25 @@ import Testing
     }
 
     @Test func routersGetASnapshotThenChangesAndAcknowledge() async throws {
-        let directory = "/tmp/h-api-table-\(UInt32.random(in: 0...UInt32.max))"
-        try FileManager.default.createDirectory(atPath: directory + "/paasd", withIntermediateDirectories: true)
+        let directory = "/tmp/slipway-table-\(UInt32.random(in: 0...UInt32.max))"
+        let path = try Settings(environment: ["PAAS_RUN_DIR": directory], file: "").tableSocket
+        let parent = String(path.prefix(upTo: try #require(path.lastIndex(of: "/"))))
+        try FileManager.default.createDirectory(atPath: parent, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(atPath: directory) }
         let world = try World(environment: ["PAAS_RUN_DIR": directory])
         let (running, isRunning) = AsyncStream.makeStream(of: Void.self)
         let application = world.server.routingApplication { isRunning.yield() }
-        let task = Task { try await application.run() }
+        let task = Task {
+            do {
+                try await application.run()
+            } catch {
+                Issue.record("\(error)")
+                isRunning.finish()
+            }
+        }
         defer { task.cancel() }
         for await _ in running { break }
-        let socket = "\(directory)/paasd/table.sock".split(separator: "/").map { "%2F\($0)" }.joined()
+        let socket = path.split(separator: "/").map { "%2F\($0)" }.joined()
         let binding = BindingID.random()
         var messages: [RoutingMessage] = []
         try await Self.lines("http+unix://\(socket)/v1/table?router=r1") { line in

@@ -7,6 +7,9 @@ import Testing
 
 @testable import Router
 
+/// Tests with real sockets run one after another: several measure time and memory.
+@Suite(.serialized) enum SocketTests {}
+
 /// A folder, a fake paasd and a table for one test.
 final class Bench: Sendable {
     let folder: String
@@ -17,8 +20,10 @@ final class Bench: Sendable {
     init() throws {
         folder = "/tmp/slipway-router-\(UUID().uuidString.prefix(8))"
         try Files.makeDirectories(folder + "/data/router")
-        try Files.makeDirectories(folder + "/run/paasd")
-        paasd = try FakePaaSD(path: folder + "/run/paasd/table.sock")
+        let settings = try Settings(
+            environment: ["PAAS_DATA_DIR": folder + "/data", "PAAS_RUN_DIR": folder + "/run"], file: "")
+        try Files.makeDirectories(Files.parent(settings.tableSocket))
+        paasd = try FakePaaSD(path: settings.tableSocket)
     }
 
     func cleanUp() throws {
@@ -28,7 +33,8 @@ final class Bench: Sendable {
 
     var configuration: RouterConfiguration {
         RouterConfiguration(
-            tableSocket: paasd.path, copyPath: folder + "/data/router/table.json", bootID: bootID, routerID: "local-test",
+            tableSocket: paasd.path, copyPath: folder + "/data/router/table.json", bootID: bootID,
+            routerID: "local-test",
             loops: 2)
     }
 

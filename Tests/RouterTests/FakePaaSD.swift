@@ -156,7 +156,9 @@ final class FakePaaSD: Sendable {
 enum FakePaaSDTable {
     /// A snapshot as a line of the stream.
     static func line(_ table: RoutingTable) -> String {
-        guard let line = try? JSONEncoder().encode(RoutingMessage.snapshot(table)) else { fatalError("can't be encoded") }
+        guard let line = try? JSONEncoder().encode(RoutingMessage.snapshot(table)) else {
+            fatalError("can't be encoded")
+        }
         return String(decoding: line, as: UTF8.self)
     }
 }

@@ -123,7 +123,9 @@ import Testing
 @Suite struct PortBookTests {
     private let a = BindingID.random(), b = BindingID.random()
 
-    private func route(_ id: BindingID, _ port: UInt16, _ kind: PortBinding.BindingProtocol = .tcp) -> RoutingTable.Route {
+    private func route(_ id: BindingID, _ port: UInt16, _ kind: PortBinding.BindingProtocol = .tcp)
+        -> RoutingTable.Route
+    {
         .init(binding: id, app: "app", name: "web", protocol: kind, publicPort: port, backends: [])
     }
 
@@ -171,7 +173,8 @@ import Testing
         let both = acknowledgement(2, [one: 5, two: 1])
         #expect(pacing.next(both, now: 2) == .send(both))
         #expect(pacing.next(acknowledgement(2, [one: 4, two: 1]), now: 100) == .wait(152))
-        #expect(pacing.next(acknowledgement(2, [one: 3, two: 1]), now: 252) == .send(acknowledgement(2, [one: 3, two: 1])))
+        #expect(
+            pacing.next(acknowledgement(2, [one: 3, two: 1]), now: 252) == .send(acknowledgement(2, [one: 3, two: 1])))
         #expect(pacing.next(acknowledgement(2, [one: 3]), now: 253) == .send(acknowledgement(2, [one: 3])))
         pacing.forget()
         #expect(pacing.next(acknowledgement(2, [one: 3]), now: 254) == .send(acknowledgement(2, [one: 3])))

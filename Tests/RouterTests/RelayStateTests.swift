@@ -20,6 +20,21 @@ import Testing
         #expect(state.handle(.failed(.backend)) == .reset(.client))
     }
 
+    @Test func whatARefusingSideSaidIsPassedOnBeforeTheReset() {
+        var state = RelayState()
+        #expect(state.handle(.refused(by: .backend)) == .stopReading(.client))
+        #expect(state.handle(.blocked(from: .backend)) == .stopReading(.backend))
+        #expect(state.handle(.drained(from: .backend)) == .resumeReading(.backend))
+        #expect(state.handle(.ended(from: .backend)) == .reset(.client))
+        state = RelayState()
+        _ = state.handle(.ended(from: .backend))
+        #expect(state.handle(.refused(by: .backend)) == .reset(.client))
+        state = RelayState()
+        _ = state.handle(.blocked(from: .client))
+        #expect(state.handle(.refused(by: .backend)) == .stopReading(.client))
+        #expect(state.handle(.drained(from: .client)) == .none)
+    }
+
     @Test func directionsAreHeldBackIndependently() {
         var state = RelayState()
         #expect(state.handle(.blocked(from: .client)) == .stopReading(.client))

@@ -6,192 +6,218 @@ import Testing
 
 @testable import Router
 
-@Suite(.serialized) struct RelayTests {
-    /// Publishes one route and waits until it is served.
-    private func serve(_ bench: Bench, idle: Int = 3600, _ servers: [Server]) throws -> UInt16 {
-        let port = try freePort()
-        let route = Bench.route(.random(), port: port, idle: idle, servers.map { Bench.backend($0.port) })
-        bench.paasd.publish(bench.table(1, [route]))
-        try bench.paasd.waitForRevision(1)
-        return port
-    }
+extension SocketTests {
+    @Suite struct RelayTests {
+        /// Publishes one route and waits until it is served.
+        private func serve(_ bench: Bench, idle: Int = 3600, _ servers: [Server]) throws -> UInt16 {
+            let port = try freePort()
+            let route = Bench.route(.random(), port: port, idle: idle, servers.map { Bench.backend($0.port) })
+            bench.paasd.publish(bench.table(1, [route]))
+            try bench.paasd.waitForRevision(1)
+            return port
+        }
 
-    @Test func echoesOverBothFamilies() async throws {
-        try await withRouter { bench in
-            let server = try Server.echo()
-            let port = try serve(bench, [server])
-            for ip in ["127.0.0.1", "::1"] {
-                let client = try Socket(connect: port, ip: ip)
-                for i in 0..<100 {
-                    try client.send("line \(i)\n")
-                    #expect(try client.readLine() == "line \(i)")
+        @Test func echoesOverBothFamilies() async throws {
+            try await withRouter { bench in
+                let server = try Server.echo()
+                let port = try serve(bench, [server])
+                for ip in ["127.0.0.1", "::1"] {
+                    let client = try Socket(connect: port, ip: ip)
+                    for i in 0..<100 {
+                        try client.send("line \(i)\n")
+                        #expect(try client.readLine() == "line \(i)")
+                    }
                 }
             }
         }
-    }
 
-    @Test func halfCloseFromTheClient() async throws {
-        try await withRouter { bench in
-            let server = try Server { socket in
-                let all = try socket.readAll()
-                try socket.send("got \(all.count)")
+        @Test func halfCloseFromTheClient() async throws {
+            try await withRouter { bench in
+                let server = try Server { socket in
+                    let all = try socket.readAll()
+                    try socket.send("got \(all.count)")
+                }
+                let port = try serve(bench, [server])
+                let client = try Socket(connect: port)
+                try client.send("hello")
+                client.endWriting()
+                #expect(try client.readText() == "got 5")
             }
-            let port = try serve(bench, [server])
-            let client = try Socket(connect: port)
-            try client.send("hello")
-            client.endWriting()
-            #expect(try client.readText() == "got 5")
         }
-    }
 
-    @Test func halfCloseFromTheBackend() async throws {
-        let seen = Atomic<Int>(-1)
-        try await withRouter { bench in
-            let server = try Server { socket in
-                try socket.send("bye")
-                socket.endWriting()
-                seen.store(try socket.readAll().count, ordering: .relaxed)
+        @Test func halfCloseFromTheBackend() async throws {
+            let seen = Atomic<Int>(-1)
+            try await withRouter { bench in
+                let server = try Server { socket in
+                    try socket.send("bye")
+                    socket.endWriting()
+                    seen.store(try socket.readAll().count, ordering: .relaxed)
+                }
+                let port = try serve(bench, [server])
+                let client = try Socket(connect: port)
+                #expect(try client.readText() == "bye")
+                try client.send("still here")
+                client.endWriting()
+                try eventually("the backend reads on") { seen.load(ordering: .relaxed) == 10 }
             }
-            let port = try serve(bench, [server])
-            let client = try Socket(connect: port)
-            #expect(try client.readText() == "bye")
-            try client.send("still here")
-            client.endWriting()
-            try eventually("the backend reads on") { seen.load(ordering: .relaxed) == 10 }
         }
-    }
 
-    @Test func resetsArePassedOn() async throws {
-        let backendError = Atomic<Int32>(0)
-        try await withRouter { bench in
-            let server = try Server { socket in
-                let order = try socket.readLine()
-                if order == "reset" { return socket.reset() }
-                do { _ = try socket.readAll() } catch let error as SystemError {
-                    backendError.store(error.errno, ordering: .relaxed)
+        @Test func resetsArePassedOn() async throws {
+            let backendError = Atomic<Int32>(0)
+            try await withRouter { bench in
+                let server = try Server { socket in
+                    let order = try socket.readLine()
+                    if order == "reset" { return socket.reset() }
+                    do { _ = try socket.readAll() } catch let error as SystemError {
+                        backendError.store(error.errno, ordering: .relaxed)
+                    }
+                }
+                let port = try serve(bench, [server])
+                let client = try Socket(connect: port)
+                try client.send("reset\n")
+                #expect(throws: SystemError("read", errno: ECONNRESET)) { try client.readAll() }
+
+                let other = try Socket(connect: port)
+                try other.send("wait\n")
+                try eventually("both flows reached the backend") { server.accepted.load(ordering: .relaxed) == 2 }
+                usleep(20_000)
+                other.reset()
+                try eventually("the backend sees the reset") { backendError.load(ordering: .relaxed) == ECONNRESET }
+            }
+        }
+
+        /// A server that answers and closes with unread bytes resets; its answer arrives nevertheless.
+        @Test func anAnswerBeforeAResetArrives() async throws {
+            try await withRouter { bench in
+                let answer = [UInt8](repeating: 65, count: 3_000_000)
+                let server = try Server { socket in
+                    _ = try socket.fd.readFully(1)
+                    try socket.fd.writeAll(answer)
+                    // All of it has left this socket; the rest of the request has not been read.
+                    var left: Int32 = 1
+                    while left > 0 {
+                        usleep(1000)
+                        left = unsentBytes(socket.fd.raw)
+                    }
+                }
+                let port = try serve(bench, [server])
+                let client = try Socket(connect: port)
+                try client.send(String(repeating: "x", count: 1000))
+                var got = 0
+                do {
+                    while true {
+                        usleep(100)
+                        let part = try client.fd.read(upTo: 65_536)
+                        if part.isEmpty { break }
+                        got += part.count
+                    }
+                } catch let error as SystemError { #expect(error.errno == ECONNRESET) }
+                #expect(got == answer.count)
+            }
+        }
+
+        /// A server that answers and closes without reading the request: the client still sends, and gets the answer.
+        @Test func anAnswerToAnUnreadUploadArrives() async throws {
+            try await withRouter { bench in
+                let server = try Server { socket in
+                    _ = try socket.fd.readFully(1)
+                    try socket.send(String(repeating: "n", count: 10_000))
+                }
+                let port = try serve(bench, [server])
+                for _ in 0..<20 {
+                    let client = try Socket(connect: port)
+                    do { try client.fd.writeAll([UInt8](repeating: 1, count: 4 << 20)) } catch is SystemError {}
+                    var got = 0
+                    do {
+                        while true {
+                            let part = try client.fd.read(upTo: 65_536)
+                            if part.isEmpty { break }
+                            got += part.count
+                        }
+                    } catch is SystemError {}
+                    #expect(got == 10_000)
                 }
             }
-            let port = try serve(bench, [server])
-            let client = try Socket(connect: port)
-            try client.send("reset\n")
-            #expect(throws: SystemError("read", errno: ECONNRESET)) { try client.readAll() }
-
-            let other = try Socket(connect: port)
-            try other.send("wait\n")
-            try eventually("both flows reached the backend") { server.accepted.load(ordering: .relaxed) == 2 }
-            usleep(20_000)
-            other.reset()
-            try eventually("the backend sees the reset") { backendError.load(ordering: .relaxed) == ECONNRESET }
         }
-    }
 
-    /// A server that answers and closes with unread bytes resets; its answer arrives nevertheless.
-    @Test func anAnswerBeforeAResetArrives() async throws {
-        try await withRouter { bench in
-            let answer = [UInt8](repeating: 65, count: 3_000_000)
-            let server = try Server { socket in
-                _ = try socket.fd.readFully(1)
-                try socket.fd.writeAll(answer)
-                // All of it has left this socket; the rest of the request has not been read.
-                var left: Int32 = 1
-                while left > 0 {
-                    usleep(1000)
-                    left = unsentBytes(socket.fd.raw)
+        @Test func muchDataBothWaysIsHeldBackAndNotKept() async throws {
+            try await withRouter { bench in
+                let total = 64 << 20
+                let server = try Server { socket in
+                    let raw = try socket.fd.duplicate().release()
+                    let done = Atomic2()
+                    Thread.start("test-send") {
+                        let fd = OwnedFD(raw)
+                        do { try sendPattern(fd, total, seed: 2) } catch {}
+                        shutdown(fd.raw, Int32(SHUT_WR))
+                        done.set()
+                    }
+                    // Starts late: the router must hold the client back meanwhile.
+                    usleep(300_000)
+                    let good = try checkPattern(socket.fd, total, seed: 1)
+                    while !done.isSet { usleep(1000) }
+                    if !good { socket.reset() }
                 }
-            }
-            let port = try serve(bench, [server])
-            let client = try Socket(connect: port)
-            try client.send(String(repeating: "x", count: 1000))
-            var got = 0
-            do {
-                while true {
-                    usleep(100)
-                    let part = try client.fd.read(upTo: 65_536)
-                    if part.isEmpty { break }
-                    got += part.count
-                }
-            } catch let error as SystemError { #expect(error.errno == ECONNRESET) }
-            #expect(got == answer.count)
-        }
-    }
-
-    @Test func muchDataBothWaysIsHeldBackAndNotKept() async throws {
-        try await withRouter { bench in
-            let total = 64 << 20
-            let server = try Server { socket in
-                let raw = try socket.fd.duplicate().release()
-                let done = Atomic2()
+                let port = try serve(bench, [server])
+                let before = try residentBytes()
+                let client = try Socket(connect: port)
+                let raw = try client.fd.duplicate().release()
+                let sent = Atomic2()
                 Thread.start("test-send") {
                     let fd = OwnedFD(raw)
-                    do { try sendPattern(fd, total, seed: 2) } catch {}
+                    do { try sendPattern(fd, total, seed: 1) } catch {}
                     shutdown(fd.raw, Int32(SHUT_WR))
-                    done.set()
+                    sent.set()
                 }
-                // Starts late: the router must hold the client back meanwhile.
-                usleep(300_000)
-                let good = try checkPattern(socket.fd, total, seed: 1)
-                while !done.isSet { usleep(1000) }
-                if !good { socket.reset() }
+                usleep(600_000)
+                #expect(try residentBytes() - before < 16 << 20, "a slow reader makes the router keep the bytes")
+                #expect(try checkPattern(client.fd, total, seed: 2))
+                try eventually("all is sent") { sent.isSet }
+                #expect(try client.fd.read(upTo: 1).isEmpty)
             }
-            let port = try serve(bench, [server])
-            let before = try residentBytes()
-            let client = try Socket(connect: port)
-            let raw = try client.fd.duplicate().release()
-            let sent = Atomic2()
-            Thread.start("test-send") {
-                let fd = OwnedFD(raw)
-                do { try sendPattern(fd, total, seed: 1) } catch {}
-                shutdown(fd.raw, Int32(SHUT_WR))
-                sent.set()
-            }
-            usleep(600_000)
-            #expect(try residentBytes() - before < 16 << 20, "a slow reader makes the router keep the bytes")
-            #expect(try checkPattern(client.fd, total, seed: 2))
-            try eventually("all is sent") { sent.isSet }
-            #expect(try client.fd.read(upTo: 1).isEmpty)
         }
-    }
 
-    @Test func aSilentFlowEndsAndABusyOneDoesNot() async throws {
-        try await withRouter { bench in
-            let server = try Server.echo()
-            let port = try serve(bench, idle: 1, [server])
-            let silent = try Socket(connect: port), busy = try Socket(connect: port)
-            let start = Monotonic.now()
-            for _ in 0..<10 {
-                try busy.send("x\n")
-                #expect(try busy.readLine() == "x")
-                usleep(200_000)
-            }
-            #expect(try silent.readAll().isEmpty)
-            #expect(Monotonic.now() - start < 3)
-            try busy.send("y\n")
-            #expect(try busy.readLine() == "y")
-        }
-    }
-
-    @Test func aThousandAtOnce() async throws {
-        try await withRouter { bench in
-            let server = try Server.echo()
-            let port = try serve(bench, [server])
-            var clients: [Int32] = []
-            defer { clients.forEach { close($0) } }
-            for _ in 0..<1000 { clients.append(try Socket(connect: port).take()) }
-            for round in 0..<3 {
-                for (i, fd) in clients.enumerated() {
-                    let text = Array("\(round)-\(i)\n".utf8)
-                    #expect(write(fd, text, text.count) == text.count)
+        @Test func aSilentFlowEndsAndABusyOneDoesNot() async throws {
+            try await withRouter { bench in
+                let server = try Server.echo()
+                let port = try serve(bench, idle: 1, [server])
+                let silent = try Socket(connect: port), busy = try Socket(connect: port)
+                let start = Monotonic.now()
+                for _ in 0..<10 {
+                    try busy.send("x\n")
+                    #expect(try busy.readLine() == "x")
+                    usleep(200_000)
                 }
-                for (i, fd) in clients.enumerated() {
-                    let want = Array("\(round)-\(i)\n".utf8)
-                    var got: [UInt8] = []
-                    var buffer = [UInt8](repeating: 0, count: 64)
-                    while got.count < want.count {
-                        let n = read(fd, &buffer, 64)
-                        guard n > 0 else { throw Failure("connection \(i) ended: \(n), errno \(errno)") }
-                        got += buffer[..<n]
+                #expect(try silent.readAll().isEmpty)
+                #expect(Monotonic.now() - start < 3)
+                try busy.send("y\n")
+                #expect(try busy.readLine() == "y")
+            }
+        }
+
+        @Test func aThousandAtOnce() async throws {
+            try await withRouter { bench in
+                let server = try Server.echo()
+                let port = try serve(bench, [server])
+                var clients: [Int32] = []
+                defer { clients.forEach { close($0) } }
+                for _ in 0..<1000 { clients.append(try Socket(connect: port).take()) }
+                for round in 0..<3 {
+                    for (i, fd) in clients.enumerated() {
+                        let text = Array("\(round)-\(i)\n".utf8)
+                        #expect(write(fd, text, text.count) == text.count)
                     }
-                    #expect(got == want)
+                    for (i, fd) in clients.enumerated() {
+                        let want = Array("\(round)-\(i)\n".utf8)
+                        var got: [UInt8] = []
+                        var buffer = [UInt8](repeating: 0, count: 64)
+                        while got.count < want.count {
+                            let n = read(fd, &buffer, 64)
+                            guard n > 0 else { throw Failure("connection \(i) ended: \(n), errno \(errno)") }
+                            got += buffer[..<n]
+                        }
+                        #expect(got == want)
+                    }
                 }
             }
         }

@@ -6,256 +6,283 @@ import Testing
 
 @testable import Router
 
-@Suite(.serialized) struct TableTests {
-    /// Opens a connection and reads the backend's name.
-    private func ask(_ port: UInt16) throws -> String { try Socket(connect: port).readLine() }
+extension SocketTests {
+    @Suite struct TableTests {
+        /// Opens a connection and reads the backend's name.
+        private func ask(_ port: UInt16) throws -> String { try Socket(connect: port).readLine() }
 
-    @Test func connectionsAreSpreadEvenly() async throws {
-        try await withRouter { bench in
-            let servers = try (1...5).map { try Server.named("web.\($0)") }
-            let port = try freePort()
-            bench.paasd.publish(
-                bench.table(1, [Bench.route(.random(), port: port, servers.map { Bench.backend($0.port) })]))
-            try bench.paasd.waitForRevision(1)
-            var counts: [String: Int] = [:]
-            for i in 0..<50 {
-                counts[try ask(port), default: 0] += 1
-                if i == 4 { #expect(counts.count == 5) }
+        @Test func connectionsAreSpreadEvenly() async throws {
+            try await withRouter { bench in
+                let servers = try (1...5).map { try Server.named("web.\($0)") }
+                let port = try freePort()
+                bench.paasd.publish(
+                    bench.table(1, [Bench.route(.random(), port: port, servers.map { Bench.backend($0.port) })]))
+                try bench.paasd.waitForRevision(1)
+                var counts: [String: Int] = [:]
+                for i in 0..<50 {
+                    counts[try ask(port), default: 0] += 1
+                    if i == 4 { #expect(counts.count == 5) }
+                }
+                #expect(counts.values.sorted() == [10, 10, 10, 10, 10])
             }
-            #expect(counts.values.sorted() == [10, 10, 10, 10, 10])
         }
-    }
 
-    @Test func affinityKeepsAClientOnOneBackend() async throws {
-        try await withRouter { bench in
-            let servers = try (1...4).map { try Server.named("web.\($0)") }
-            let port = try freePort()
-            bench.paasd.publish(
-                bench.table(
-                    1,
-                    [Bench.route(.random(), port: port, affinity: .source, servers.map { Bench.backend($0.port) })]))
-            try bench.paasd.waitForRevision(1)
-            #expect(Set(try (0..<12).map { _ in try ask(port) }).count == 1)
+        @Test func affinityKeepsAClientOnOneBackend() async throws {
+            try await withRouter { bench in
+                let servers = try (1...4).map { try Server.named("web.\($0)") }
+                let port = try freePort()
+                bench.paasd.publish(
+                    bench.table(
+                        1,
+                        [Bench.route(.random(), port: port, affinity: .source, servers.map { Bench.backend($0.port) })])
+                )
+                try bench.paasd.waitForRevision(1)
+                #expect(Set(try (0..<12).map { _ in try ask(port) }).count == 1)
+            }
         }
-    }
 
-    @Test func aBackendThatRefusesIsPassedOver() async throws {
-        try await withRouter { bench in
-            let good = try Server.named("good")
-            let dead = try freePort(), port = try freePort()
-            bench.paasd.publish(
-                bench.table(1, [Bench.route(.random(), port: port, [Bench.backend(dead), Bench.backend(good.port)])]))
-            try bench.paasd.waitForRevision(1)
-            for _ in 0..<20 { #expect(try ask(port) == "good") }
-            #expect(good.accepted.load(ordering: .relaxed) == 20)
+        @Test func aBackendThatRefusesIsPassedOver() async throws {
+            try await withRouter { bench in
+                let good = try Server.named("good")
+                let dead = try freePort(), port = try freePort()
+                bench.paasd.publish(
+                    bench.table(
+                        1, [Bench.route(.random(), port: port, [Bench.backend(dead), Bench.backend(good.port)])]))
+                try bench.paasd.waitForRevision(1)
+                for _ in 0..<20 { #expect(try ask(port) == "good") }
+                #expect(good.accepted.load(ordering: .relaxed) == 20)
+            }
         }
-    }
 
-    /// An address that swallows the connect: its time runs out, then another backend answers.
-    @Test func aConnectThatHangsIsTriedElsewhere() async throws {
-        try await withRouter { bench in
-            let good = try Server.named("good")
-            let full = try FullListener()
-            let port = try freePort()
-            bench.paasd.publish(
-                bench.table(
-                    1,
-                    [
-                        Bench.route(
-                            .random(), port: port, connect: 300, [Bench.backend(full.port), Bench.backend(good.port)])
-                    ]))
-            try bench.paasd.waitForRevision(1)
-            let start = Monotonic.now()
-            for _ in 0..<4 { #expect(try ask(port) == "good") }
-            #expect(Monotonic.now() - start < 5)
-        }
-    }
-
-    @Test func whenNobodyAnswersTheClientIsToldAtOnce() async throws {
-        try await withRouter { bench in
-            let dead = try freePort(), port = try freePort(), empty = try freePort()
-            bench.paasd.publish(
-                bench.table(
-                    1,
-                    [
-                        Bench.route(.random(), port: port, [Bench.backend(dead)]),
-                        Bench.route(.random(), port: empty, []),
-                    ]))
-            try bench.paasd.waitForRevision(1)
-            for port in [port, empty] {
+        /// An address that swallows the connect: its time runs out, then another backend answers.
+        @Test func aConnectThatHangsIsTriedElsewhere() async throws {
+            try await withRouter { bench in
+                let good = try Server.named("good")
+                let full = try FullListener()
+                let port = try freePort()
+                bench.paasd.publish(
+                    bench.table(
+                        1,
+                        [
+                            Bench.route(
+                                .random(), port: port, connect: 300,
+                                [Bench.backend(full.port), Bench.backend(good.port)])
+                        ]))
+                try bench.paasd.waitForRevision(1)
                 let start = Monotonic.now()
-                do {
-                    #expect(try Socket(connect: port).readAll().isEmpty)
-                } catch let error as SystemError { #expect(error.errno == ECONNRESET) }
-                #expect(Monotonic.now() - start < 1)
+                for _ in 0..<4 { #expect(try ask(port) == "good") }
+                #expect(Monotonic.now() - start < 5)
             }
         }
-    }
 
-    @Test func aRemovedBackendGetsNothingNewAndItsFlowsAreCounted() async throws {
-        try await withRouter { bench in
-            let old = try Server.named("old"), new = try Server.named("new")
-            let binding = BindingID.random(), instance = InstanceID.random()
-            let port = try freePort()
-            bench.paasd.publish(bench.table(1, [Bench.route(binding, port: port, [Bench.backend(old.port, instance)])]))
-            try bench.paasd.waitForRevision(1)
-            var first: Socket? = try Socket(connect: port)
-            #expect(try first?.readLine() == "old")
-            let second = try Socket(connect: port)
-            #expect(try second.readLine() == "old")
-
-            bench.paasd.publish(bench.table(2, [Bench.route(binding, port: port, [Bench.backend(new.port)])]))
-            try bench.paasd.waitForAck { $0.mark.revision == 2 && $0.draining == [instance: 2] }
-            for _ in 0..<10 { #expect(try ask(port) == "new") }
-            try second.send("still\n")
-            #expect(try second.readLine() == "still")
-            first = nil
-            try bench.paasd.waitForAck { $0.mark.revision == 2 && $0.draining == [instance: 1] }
-            second.endWriting()
-            #expect(try second.readText().isEmpty)
-            let ended = Monotonic.now()
-            try bench.paasd.waitForAck { $0.mark.revision == 2 && $0.draining.isEmpty }
-            #expect(Monotonic.now() - ended < 0.2)
-        }
-    }
-
-    @Test func oneBadPortFailsAlone() async throws {
-        try await withRouter { bench in
-            let server = try Server.named("web.1")
-            let good = try freePort(), bad = try freePort()
-            let goodID = BindingID.random(), badID = BindingID.random(), udpID = BindingID.random()
-            let thief = try Server(port: bad) { try $0.send("thief\n") }
-            var udp = Bench.route(udpID, port: try freePort(), [])
-            udp.protocol = .udp
-            bench.paasd.publish(
-                bench.table(
-                    1,
-                    [
-                        Bench.route(goodID, port: good, [Bench.backend(server.port)]),
-                        Bench.route(badID, port: bad, [Bench.backend(server.port)]), udp,
-                    ]))
-            try bench.paasd.waitForAck { ack in
-                Set(ack.failed) == [
-                    .init(binding: badID, reason: "port \(bad): address already in use"),
-                    .init(binding: udpID, reason: "protocol udp is not served by this router"),
-                ]
-            }
-            #expect(try ask(good) == "web.1")
-            thief.close()
-            try bench.paasd.waitForAck { $0.failed.map(\.binding) == [udpID] }
-            #expect(try ask(bad) == "web.1")
-        }
-    }
-
-    @Test func portsMoveAndSwapWithoutTouchingFlows() async throws {
-        try await withRouter { bench in
-            let a = try Server.named("a"), b = try Server.named("b")
-            let ports = [try freePort(), try freePort()]
-            let ids = [BindingID.random(), BindingID.random()]
-            func table(_ revision: Int64, _ first: UInt16, _ second: UInt16) -> RoutingTable {
-                bench.table(
-                    revision,
-                    [
-                        Bench.route(ids[0], port: first, [Bench.backend(a.port)]),
-                        Bench.route(ids[1], port: second, [Bench.backend(b.port)]),
-                    ])
-            }
-            bench.paasd.publish(table(1, ports[0], ports[1]))
-            try bench.paasd.waitForRevision(1)
-            let flow = try Socket(connect: ports[0])
-            #expect(try flow.readLine() == "a")
-            bench.paasd.publish(table(2, ports[1], ports[0]))
-            try bench.paasd.waitForRevision(2)
-            #expect(try ask(ports[0]) == "b")
-            #expect(try ask(ports[1]) == "a")
-            try flow.send("on\n")
-            #expect(try flow.readLine() == "on")
-            #expect(bench.paasd.acknowledgements.allSatisfy { $0.failed.isEmpty })
-
-            bench.paasd.publish(bench.table(3, []))
-            try bench.paasd.waitForRevision(3)
-            #expect(throws: SystemError.self) { _ = try Socket(connect: ports[0]) }
-            try flow.send("and on\n")
-            #expect(try flow.readLine() == "and on")
-        }
-    }
-
-    @Test func changesUnderLoadLoseNothing() async throws {
-        try await withRouter { bench in
-            let servers = try (1...6).map { try Server.named("web.\($0)") }
-            let backends = servers.map { Bench.backend($0.port) }
-            let binding = BindingID.random()
-            let port = try freePort()
-            bench.paasd.publish(bench.table(1, [Bench.route(binding, port: port, [backends[0]])]))
-            try bench.paasd.waitForRevision(1)
-
-            let stop = Atomic2()
-            let requests = Atomic<Int>(0), failures = Atomic<Int>(0), running = Atomic<Int>(0)
-            for _ in 0..<4 {
-                running.wrappingAdd(1, ordering: .relaxed)
-                Thread.start("test-load") {
-                    while !stop.isSet {
-                        do {
-                            let socket = try Socket(connect: port)
-                            guard try socket.readLine().hasPrefix("web.") else { throw Failure("no name") }
-                            try socket.send("ping\n")
-                            guard try socket.readLine() == "ping" else { throw Failure("no echo") }
-                            requests.wrappingAdd(1, ordering: .relaxed)
-                        } catch { failures.wrappingAdd(1, ordering: .relaxed) }
-                    }
-                    running.wrappingSubtract(1, ordering: .relaxed)
+        @Test func whenNobodyAnswersTheClientIsToldAtOnce() async throws {
+            try await withRouter { bench in
+                let dead = try freePort(), port = try freePort(), empty = try freePort()
+                bench.paasd.publish(
+                    bench.table(
+                        1,
+                        [
+                            Bench.route(.random(), port: port, [Bench.backend(dead)]),
+                            Bench.route(.random(), port: empty, []),
+                        ]))
+                try bench.paasd.waitForRevision(1)
+                for port in [port, empty] {
+                    let start = Monotonic.now()
+                    do {
+                        #expect(try Socket(connect: port).readAll().isEmpty)
+                    } catch let error as SystemError { #expect(error.errno == ECONNRESET) }
+                    #expect(Monotonic.now() - start < 1)
                 }
             }
-            var random = SeededRandom(9)
-            for revision in Int64(2)...100 {
-                let chosen = backends.filter { _ in Bool.random(using: &random) }
-                var routes = [Bench.route(binding, port: port, chosen.isEmpty ? [backends[1]] : chosen)]
-                if revision % 7 == 0 { routes.append(Bench.route(.random(), port: try freePort(), [backends[0]])) }
-                bench.paasd.publish(bench.table(revision, routes))
-                if revision % 10 == 0 { bench.paasd.dropStreams() }
-                try bench.paasd.waitForRevision(revision)
-            }
-            stop.set()
-            try eventually("the clients end") { running.load(ordering: .relaxed) == 0 }
-            #expect(failures.load(ordering: .relaxed) == 0)
-            #expect(requests.load(ordering: .relaxed) > 200)
         }
-    }
 
-    @Test func whatCannotBeUsedLeadsToANewSnapshot() async throws {
-        try await withRouter { bench in
-            let server = try Server.named("web.1")
-            let port = try freePort()
-            let route = Bench.route(.random(), port: port, [Bench.backend(server.port)])
-            bench.paasd.publish(bench.table(5, [route]))
-            try bench.paasd.waitForRevision(5)
-            for rubbish in ["{", "{\"unknown\":{}}", "\u{0}"] {
+        @Test func aRemovedBackendGetsNothingNewAndItsFlowsAreCounted() async throws {
+            try await withRouter { bench in
+                let old = try Server.named("old"), new = try Server.named("new")
+                let binding = BindingID.random(), instance = InstanceID.random()
+                let port = try freePort()
+                bench.paasd.publish(
+                    bench.table(1, [Bench.route(binding, port: port, [Bench.backend(old.port, instance)])]))
+                try bench.paasd.waitForRevision(1)
+                var first: Socket? = try Socket(connect: port)
+                #expect(try first?.readLine() == "old")
+                let second = try Socket(connect: port)
+                #expect(try second.readLine() == "old")
+
+                bench.paasd.publish(bench.table(2, [Bench.route(binding, port: port, [Bench.backend(new.port)])]))
+                try bench.paasd.waitForAck { $0.mark.revision == 2 && $0.draining == [instance: 2] }
+                for _ in 0..<10 { #expect(try ask(port) == "new") }
+                try second.send("still\n")
+                #expect(try second.readLine() == "still")
+                first = nil
+                try bench.paasd.waitForAck { $0.mark.revision == 2 && $0.draining == [instance: 1] }
+                second.endWriting()
+                #expect(try second.readText().isEmpty)
+                let ended = Monotonic.now()
+                try bench.paasd.waitForAck { $0.mark.revision == 2 && $0.draining.isEmpty }
+                #expect(Monotonic.now() - ended < 0.2)
+            }
+        }
+
+        @Test func oneBadPortFailsAlone() async throws {
+            try await withRouter { bench in
+                let server = try Server.named("web.1")
+                let good = try freePort(), bad = try freePort()
+                let goodID = BindingID.random(), badID = BindingID.random(), udpID = BindingID.random()
+                let thief = try Server(port: bad) { try $0.send("thief\n") }
+                var udp = Bench.route(udpID, port: try freePort(), [])
+                udp.protocol = .udp
+                bench.paasd.publish(
+                    bench.table(
+                        1,
+                        [
+                            Bench.route(goodID, port: good, [Bench.backend(server.port)]),
+                            Bench.route(badID, port: bad, [Bench.backend(server.port)]), udp,
+                        ]))
+                try bench.paasd.waitForAck { ack in
+                    Set(ack.failed) == [
+                        .init(binding: badID, reason: "port \(bad): address already in use"),
+                        .init(binding: udpID, reason: "protocol udp is not served by this router"),
+                    ]
+                }
+                #expect(try ask(good) == "web.1")
+                thief.close()
+                try bench.paasd.waitForAck { $0.failed.map(\.binding) == [udpID] }
+                #expect(try ask(bad) == "web.1")
+            }
+        }
+
+        @Test func portsMoveAndSwapWithoutTouchingFlows() async throws {
+            try await withRouter { bench in
+                let a = try Server.named("a"), b = try Server.named("b")
+                let ports = [try freePort(), try freePort()]
+                let ids = [BindingID.random(), BindingID.random()]
+                func table(_ revision: Int64, _ first: UInt16, _ second: UInt16) -> RoutingTable {
+                    bench.table(
+                        revision,
+                        [
+                            Bench.route(ids[0], port: first, [Bench.backend(a.port)]),
+                            Bench.route(ids[1], port: second, [Bench.backend(b.port)]),
+                        ])
+                }
+                bench.paasd.publish(table(1, ports[0], ports[1]))
+                try bench.paasd.waitForRevision(1)
+                let flow = try Socket(connect: ports[0])
+                #expect(try flow.readLine() == "a")
+                bench.paasd.publish(table(2, ports[1], ports[0]))
+                try bench.paasd.waitForRevision(2)
+                #expect(try ask(ports[0]) == "b")
+                #expect(try ask(ports[1]) == "a")
+                try flow.send("on\n")
+                #expect(try flow.readLine() == "on")
+                #expect(bench.paasd.acknowledgements.allSatisfy { $0.failed.isEmpty })
+
+                bench.paasd.publish(bench.table(3, []))
+                try bench.paasd.waitForRevision(3)
+                #expect(throws: SystemError.self) { _ = try Socket(connect: ports[0]) }
+                try flow.send("and on\n")
+                #expect(try flow.readLine() == "and on")
+            }
+        }
+
+        @Test func changesUnderLoadLoseNothing() async throws {
+            try await withRouter { bench in
+                let servers = try (1...6).map { try Server.named("web.\($0)") }
+                let backends = servers.map { Bench.backend($0.port) }
+                let binding = BindingID.random()
+                let port = try freePort()
+                bench.paasd.publish(bench.table(1, [Bench.route(binding, port: port, [backends[0]])]))
+                try bench.paasd.waitForRevision(1)
+
+                let stop = Atomic2()
+                let requests = Atomic<Int>(0), failures = Atomic<Int>(0), running = Atomic<Int>(0)
+                for _ in 0..<4 {
+                    running.wrappingAdd(1, ordering: .relaxed)
+                    Thread.start("test-load") {
+                        while !stop.isSet {
+                            do {
+                                let socket = try Socket(connect: port)
+                                guard try socket.readLine().hasPrefix("web.") else { throw Failure("no name") }
+                                try socket.send("ping\n")
+                                guard try socket.readLine() == "ping" else { throw Failure("no echo") }
+                                requests.wrappingAdd(1, ordering: .relaxed)
+                            } catch { failures.wrappingAdd(1, ordering: .relaxed) }
+                        }
+                        running.wrappingSubtract(1, ordering: .relaxed)
+                    }
+                }
+                var random = SeededRandom(9)
+                for revision in Int64(2)...100 {
+                    let chosen = backends.filter { _ in Bool.random(using: &random) }
+                    var routes = [Bench.route(binding, port: port, chosen.isEmpty ? [backends[1]] : chosen)]
+                    if revision % 7 == 0 { routes.append(Bench.route(.random(), port: try freePort(), [backends[0]])) }
+                    bench.paasd.publish(bench.table(revision, routes))
+                    if revision % 10 == 0 { bench.paasd.dropStreams() }
+                    try bench.paasd.waitForRevision(revision)
+                }
+                stop.set()
+                try eventually("the clients end") { running.load(ordering: .relaxed) == 0 }
+                #expect(failures.load(ordering: .relaxed) == 0)
+                #expect(requests.load(ordering: .relaxed) > 200)
+            }
+        }
+
+        @Test func whatCannotBeUsedLeadsToANewSnapshot() async throws {
+            try await withRouter { bench in
+                let server = try Server.named("web.1")
+                let port = try freePort()
+                let route = Bench.route(.random(), port: port, [Bench.backend(server.port)])
+                bench.paasd.publish(bench.table(5, [route]))
+                try bench.paasd.waitForRevision(5)
+                for rubbish in ["{", "{\"unknown\":{}}", "\u{0}"] {
+                    let before = bench.paasd.streamsOpened
+                    bench.paasd.sendRaw(rubbish)
+                    try eventually("a new stream") { bench.paasd.streamsOpened > before }
+                    #expect(try ask(port) == "web.1")
+                }
+                // An older revision of the same table is refused; another table is taken.
+                let stale = FakePaaSDTable.line(bench.table(4, []))
                 let before = bench.paasd.streamsOpened
-                bench.paasd.sendRaw(rubbish)
+                bench.paasd.sendRaw(stale)
                 try eventually("a new stream") { bench.paasd.streamsOpened > before }
                 #expect(try ask(port) == "web.1")
+                var other = bench.table(1, [route])
+                other.mark.tableID = "table-2"
+                bench.paasd.publish(other)
+                try bench.paasd.waitForAck { $0.mark.tableID == "table-2" && $0.mark.revision == 1 }
+                #expect(try ask(port) == "web.1")
             }
-            // An older revision of the same table is refused; another table is taken.
-            let stale = FakePaaSDTable.line(bench.table(4, []))
-            let before = bench.paasd.streamsOpened
-            bench.paasd.sendRaw(stale)
-            try eventually("a new stream") { bench.paasd.streamsOpened > before }
-            #expect(try ask(port) == "web.1")
-            var other = bench.table(1, [route])
-            other.mark.tableID = "table-2"
-            bench.paasd.publish(other)
-            try bench.paasd.waitForAck { $0.mark.tableID == "table-2" && $0.mark.revision == 1 }
-            #expect(try ask(port) == "web.1")
         }
-    }
 
-    @Test func aSilentPaaSDIsLeftAndFollowedAgain() async throws {
-        try await withRouter(configure: { $0.silenceMilliseconds = 900 }) { bench in
-            try eventually("the first stream") { bench.paasd.streamsOpened == 1 }
-            usleep(1_500_000)
-            #expect(bench.paasd.streamsOpened == 1, "keep-alives are enough")
-            bench.paasd.setKeepAlive(false)
-            try eventually("another stream") { bench.paasd.streamsOpened >= 2 }
+        /// Out of descriptors: what is served goes on, who comes waits in the kernel's queue and is served later.
+        @Test func atTheLimitOfDescriptorsConnectionsWait() async throws {
+            try await withRouter(configure: { $0.descriptorLimit = 144 + 1 + 2 * 10 }) { bench in
+                let server = try Server.named("web.1")
+                let port = try freePort()
+                bench.paasd.publish(
+                    bench.table(1, [Bench.route(.random(), port: port, [Bench.backend(server.port)])]))
+                try bench.paasd.waitForRevision(1)
+                var clients: [Int32] = []
+                defer { clients.forEach { close($0) } }
+                for _ in 0..<15 { clients.append(try Socket(connect: port).take()) }
+                try eventually("ten are served") { server.accepted.load(ordering: .relaxed) == 10 }
+                usleep(250_000)
+                #expect(server.accepted.load(ordering: .relaxed) == 10)
+                for fd in clients[..<10] { close(fd) }
+                clients.removeFirst(10)
+                try eventually("the others are served") { server.accepted.load(ordering: .relaxed) == 15 }
+                #expect(try Socket(connect: port).readLine() == "web.1")
+            }
+        }
+
+        @Test func aSilentPaaSDIsLeftAndFollowedAgain() async throws {
+            try await withRouter(configure: { $0.silenceMilliseconds = 900 }) { bench in
+                try eventually("the first stream") { bench.paasd.streamsOpened == 1 }
+                usleep(1_500_000)
+                #expect(bench.paasd.streamsOpened == 1, "keep-alives are enough")
+                bench.paasd.setKeepAlive(false)
+                try eventually("another stream") { bench.paasd.streamsOpened >= 2 }
+            }
         }
     }
 }

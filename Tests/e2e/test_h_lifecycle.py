@@ -37,11 +37,10 @@ def test_a_power_cut_brings_every_app_back_and_never_misroutes(platform, app, tm
         ports = {"app": app.port(), "other": other.port()}
         wait_until(lambda: other.ask().startswith("other"), 10)
         with Load(ports["app"], clients=2) as load, Load(ports["other"], clients=2) as other_load:
-            platform.command(
-                platform.repo / "bin/lib/power-cut", timeout=60)
-            boot = platform.root / "boot-id"
-            boot.write_text("11111111-2222-3333-4444-%012d\n" % time.time())
-            platform.up(extra_env={"PAAS_BOOT_ID_FILE": str(boot)})
+            before = (platform.run / "boot-id").read_text()
+            platform.command(platform.repo / "bin/lib/power-cut", timeout=60)
+            platform.up()
+            assert (platform.run / "boot-id").read_text() != before
             wait_until(lambda: app.ask().startswith("web.1@"), 60, "the app")
             wait_until(lambda: other.ask().startswith("other"), 60, "the other app")
         assert all(a.startswith("web.1@") for a in load.answers), load.answers

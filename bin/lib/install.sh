@@ -36,6 +36,18 @@ make_directories() {
     directory "$PAAS_RUN_DIR/postgres" paas-db:paas 2750
 }
 
+# What was running is gone with a reboot, and with the run directory too: addresses start anew then. So the boot that the
+# programs speak of is the kernel's and this directory's.
+make_boot_id() {
+    local kernel
+    kernel=$(cat /proc/sys/kernel/random/boot_id)
+    [ "$PAAS_BOOT_ID_FILE" = "$PAAS_RUN_DIR/boot-id" ] || return 0
+    case $(cat "$PAAS_BOOT_ID_FILE" 2>/dev/null) in "$kernel".*) return 0 ;; esac
+    printf '%s.%s\n' "$kernel" "$(head -c 8 /dev/urandom | od -An -tx1 | tr -d ' \n')" >"$PAAS_BOOT_ID_FILE.new"
+    chmod 0644 "$PAAS_BOOT_ID_FILE.new"
+    mv "$PAAS_BOOT_ID_FILE.new" "$PAAS_BOOT_ID_FILE"
+}
+
 # Secrets are made once and never printed.
 make_secrets() {
     local file

@@ -15,6 +15,7 @@ export PAAS_DATA_DIR=${PAAS_DATA_DIR:-/var/lib/paas}
 export PAAS_RUN_DIR=${PAAS_RUN_DIR:-/run/paas}
 export PAAS_PREFIX=${PAAS_PREFIX:-$PAAS_DATA_DIR/prefix}
 export PAAS_API_ADDRESS=${PAAS_API_ADDRESS:-127.0.0.1:7070}
+export PAAS_BOOT_ID_FILE=${PAAS_BOOT_ID_FILE:-$PAAS_RUN_DIR/boot-id}
 PAAS_API_URL=http://$PAAS_API_ADDRESS
 
 SERVICES=(postgres paas-engine paas-git paasd paas-router)

@@ -53,7 +53,8 @@ struct AdministrationEndpoints: Sendable {
         let fields = try JSONFields(try await request.json(), allowed: ["role", "space", "expiresAt"])
         guard let role = try fields.choice("role", Role.allCases) else {
             throw PaaSError(
-                .malformed, "field \"role\" is missing; send one of \(Role.allCases.map(\.rawValue).joined(separator: ", "))",
+                .malformed,
+                "field \"role\" is missing; send one of \(Role.allCases.map(\.rawValue).joined(separator: ", "))",
                 invalidParameters: [.init(name: "role", reason: "required")])
         }
         var expiresAt: Timestamp?

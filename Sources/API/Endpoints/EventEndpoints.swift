@@ -70,7 +70,7 @@ struct EventEndpoints: Sendable {
         }
         let position = Mutex(start)
         let form = StreamForm.serverSentEvents
-        return form.response(first: [], logger: request.logger) { () async throws(PaaSError) in
+        return form.response(first: [], to: request) { () async throws(PaaSError) in
             let events = try await store.events(
                 after: position.withLock { $0 }, limit: Self.batch, app: app, for: principal)
             if let last = events.last { position.withLock { $0 = last.id } }

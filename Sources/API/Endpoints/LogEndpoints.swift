@@ -41,7 +41,7 @@ struct LogEndpoints: Sendable {
             return Response(status: .ok, headers: form.headers, body: .init(byteBuffer: buffer))
         }
         let cursor = Mutex(page.next)
-        return form.response(first: first, logger: request.logger) { () async throws(PaaSError) in
+        return form.response(first: first, to: request) { () async throws(PaaSError) in
             let page = try await reader.read(app, query, after: cursor.withLock { $0 }, limit: 1000)
             cursor.withLock { $0 = page.next }
             return Self.items(page, form)

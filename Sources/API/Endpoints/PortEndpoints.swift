@@ -29,7 +29,8 @@ struct PortEndpoints: Sendable {
         let app = try await dependencies.app(request)
         let name = request.parameter("name")
         guard let port = try await dependencies.store.ports(app.id).first(where: { $0.name == name }) else {
-            throw PaaSError(.notFound, "\(app.name) has no port binding \(Names.quoted(name)); paasctl ports lists them")
+            throw PaaSError(
+                .notFound, "\(app.name) has no port binding \(Names.quoted(name)); paasctl ports lists them")
         }
         return Reply.json(shape(port))
     }
@@ -90,7 +91,8 @@ struct PortEndpoints: Sendable {
         guard offered.contains(choice) else {
             throw JSONFields.impossible(
                 name,
-                "\(choice.rawValue) is not offered yet; use \(offered.map(\.rawValue).sorted().joined(separator: ", "))")
+                "\(choice.rawValue) is not offered yet; use \(offered.map(\.rawValue).sorted().joined(separator: ", "))"
+            )
         }
     }
 

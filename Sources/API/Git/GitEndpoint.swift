@@ -61,7 +61,8 @@ struct GitEndpoint: Sendable {
             let query = try PercentDecoding.query(request.uri.query ?? "")
             guard let name = query["service"] else { throw Self.dumbProtocol }
             guard let service = GitService(rawValue: name), query.count == 1 else {
-                throw PaaSError(.forbidden, "service \(Names.quoted(name)) is not offered here; only fetch and push are")
+                throw PaaSError(
+                    .forbidden, "service \(Names.quoted(name)) is not offered here; only fetch and push are")
             }
             return .advertise(service)
         case ["git-upload-pack"], ["git-receive-pack"]:
@@ -185,7 +186,8 @@ struct GitEndpoint: Sendable {
                     await exchange.close()
                     // The rest of the request is read and dropped, so that the connection can go on.
                     if case .failure(let error) = await pump.result {
-                        logger.debug("git request body", metadata: ["app": "\(app.name)", "error": "\(ErrorChain(error))"])
+                        logger.debug(
+                            "git request body", metadata: ["app": "\(app.name)", "error": "\(ErrorChain(error))"])
                     }
                     try await writer.finish(nil)
                 })

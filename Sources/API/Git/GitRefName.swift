@@ -6,7 +6,8 @@ enum GitRefName {
     static func validateBranch(_ name: String) throws(PaaSError) {
         guard isValid(name), name.utf8.count <= 200, name != "HEAD", !name.hasPrefix("refs/") else {
             throw PaaSError(
-                .invalid, "\(Names.quoted(name)) can't be the name of a branch; give it without refs/heads/, as in main",
+                .invalid,
+                "\(Names.quoted(name)) can't be the name of a branch; give it without refs/heads/, as in main",
                 invalidParameters: [.init(name: "deployBranch", reason: "no name of a branch")])
         }
     }

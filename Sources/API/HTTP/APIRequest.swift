@@ -25,7 +25,8 @@ struct APIRequest: Sendable {
     /// - Throws: `forbidden` for a role that only reads.
     func requireChange() throws(PaaSError) {
         guard principal.mayChangeApps else {
-            throw PaaSError(.forbidden, "the role \(principal.role.rawValue) may only read; use a token of another role")
+            throw PaaSError(
+                .forbidden, "the role \(principal.role.rawValue) may only read; use a token of another role")
         }
     }
 
@@ -42,7 +43,8 @@ struct APIRequest: Sendable {
         guard let text = query[name] else { return fallback }
         guard let value = Int(text), range.contains(value) else {
             throw PaaSError(
-                .malformed, "query parameter \(name) must be a whole number from \(range.lowerBound) to \(range.upperBound)",
+                .malformed,
+                "query parameter \(name) must be a whole number from \(range.lowerBound) to \(range.upperBound)",
                 invalidParameters: [.init(name: name, reason: "out of range or not a number")])
         }
         return value
@@ -92,7 +94,9 @@ struct APIRequest: Sendable {
     func json(limit: Int = APIRequest.defaultBodyLimit, allowEmpty: Bool = false) async throws(PaaSError) -> JSONValue {
         // A body of one of the kinds that a browser form may send is refused, so that no web page can use a browser's
         // stored credentials.
-        let type = (headers[.contentType] ?? "").split(separator: ";").first.map { $0.trimmingWhitespace().lowercased() }
+        let type = (headers[.contentType] ?? "").split(separator: ";").first.map {
+            $0.trimmingWhitespace().lowercased()
+        }
         if let type, type != "application/json", !(type.hasPrefix("application/") && type.hasSuffix("+json")) {
             throw PaaSError(
                 .unsupportedMediaType, "a body of type \(Names.quoted(type)) is not read here; send application/json")

@@ -68,7 +68,8 @@ struct APIResponder: HTTPResponder {
     private func rest(_ request: Request, path: [String], _ logger: Logger) async throws -> Response {
         let matching = routes.compactMap { route in route.match(path).map { (route: route, parameters: $0) } }
         guard !matching.isEmpty else {
-            throw PaaSError(.notFound, "there is nothing at \(Names.quoted(request.uri.path)); the API is under /api/v1")
+            throw PaaSError(
+                .notFound, "there is nothing at \(Names.quoted(request.uri.path)); the API is under /api/v1")
         }
         let method = request.method == .head ? HTTPRequest.Method.get : request.method
         // A literal path wins over one with a parameter because it comes first in the table.

@@ -21,16 +21,19 @@ struct Authenticator: Sendable {
     func principal(_ headers: HTTPFields, now: Timestamp) async throws(PaaSError) -> Principal {
         switch Self.credential(headers) {
         case .none:
-            throw PaaSError(.unauthenticated, "no token was sent; send it as 'Authorization: Bearer TOKEN' (paasctl login)")
+            throw PaaSError(
+                .unauthenticated, "no token was sent; send it as 'Authorization: Bearer TOKEN' (paasctl login)")
         case .unreadable:
             throw PaaSError(
                 .unauthenticated,
-                "the credentials can't be read; send 'Authorization: Bearer TOKEN', or Basic with the token as password")
+                "the credentials can't be read; send 'Authorization: Bearer TOKEN', or Basic with the token as password"
+            )
         case .secret(let secret):
             guard let principal = try await store.principal(secretHash: SecretText.hash(secret), now: now) else {
                 throw PaaSError(
                     .unauthenticated,
-                    "the token is unknown, expired or revoked; ask an admin for a new one (paasctl tokens create), then paasctl login")
+                    "the token is unknown, expired or revoked; ask an admin for a new one (paasctl tokens create), then paasctl login"
+                )
             }
             return principal
         }

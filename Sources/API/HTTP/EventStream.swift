@@ -41,18 +41,23 @@ enum StreamForm: Sendable {
     /// A reply that goes on until the caller leaves.
     /// - Parameter poll: what is new, empty if nothing is. While a part of the platform is away, it is asked again.
     func response(
-        first: [ByteBuffer], logger: Logger, poll: @escaping @Sendable () async throws(PaaSError) -> [ByteBuffer]
+        first: [ByteBuffer], to request: APIRequest,
+        poll: @escaping @Sendable () async throws(PaaSError) -> [ByteBuffer]
     ) -> Response {
         Response(
             status: .ok, headers: headers,
             body: ResponseBody { writer in
-                try await follow(first: first, logger: logger, poll: poll, writer: &writer)
+                let life = StreamLife()
+                try await life.run(request.request.body) {
+                    try await follow(life, first: first, logger: request.logger, poll: poll, writer: &writer)
+                }
                 try await writer.finish(nil)
             })
     }
 
     private func follow(
-        first: [ByteBuffer], logger: Logger, poll: @Sendable () async throws(PaaSError) -> [ByteBuffer],
+        _ life: StreamLife, first: [ByteBuffer], logger: Logger,
+        poll: @Sendable () async throws(PaaSError) -> [ByteBuffer],
         writer: inout any ResponseBodyWriter
     ) async throws {
         // Headers and a first byte go out at once, so that the caller knows that it is connected.
@@ -60,7 +65,7 @@ enum StreamForm: Sendable {
         for buffer in first { try await writer.write(buffer) }
         let clock = ContinuousClock()
         var lastWrite = clock.now
-        while !Task.isCancelled {
+        while !life.isOver {
             var parts: [ByteBuffer] = []
             do throws(PaaSError) {
                 parts = try await poll()

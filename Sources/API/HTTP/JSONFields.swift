@@ -13,7 +13,8 @@ struct JSONFields {
         guard unknown.isEmpty else {
             let known = allowed.isEmpty ? "none is taken here" : "known ones: \(allowed.joined(separator: ", "))"
             throw PaaSError(
-                .malformed, "unknown field \(unknown.prefix(5).map { Names.quoted($0) }.joined(separator: ", ")); \(known)",
+                .malformed,
+                "unknown field \(unknown.prefix(5).map { Names.quoted($0) }.joined(separator: ", ")); \(known)",
                 invalidParameters: unknown.prefix(20).map { .init(name: $0, reason: "unknown field") })
         }
         for member in members { values[member.name] = member.value }
@@ -29,7 +30,9 @@ struct JSONFields {
             invalidParameters: [.init(name: name, reason: "must be \(wanted)")])
     }
 
-    private func read<Value>(_ name: String, _ wanted: String, _ convert: (JSONValue) -> Value?) throws(PaaSError) -> Value? {
+    private func read<Value>(_ name: String, _ wanted: String, _ convert: (JSONValue) -> Value?) throws(PaaSError)
+        -> Value?
+    {
         guard let value = values[name], !value.isNull else { return nil }
         guard let result = convert(value) else { throw Self.wrongKind(name, wanted, value) }
         return result

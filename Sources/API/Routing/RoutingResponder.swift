@@ -31,7 +31,7 @@ struct RoutingResponder: HTTPResponder {
         if path == ["v1", "table"] {
             guard request.method == .get else { return notAllowed("GET") }
             let query = try PercentDecoding.query(request.uri.query ?? "")
-            return try await table(try router(query["router"] ?? ""), logger)
+            return try await table(try router(query["router"] ?? ""), request.body, logger)
         }
         if path.count == 4, path[0] == "v1", path[1] == "routers", path[3] == "ack" {
             guard request.method == .post else { return notAllowed("POST") }
@@ -77,7 +77,7 @@ struct RoutingResponder: HTTPResponder {
 
     private enum Signal { case changed, tick }
 
-    private func table(_ router: String, _ logger: Logger) async throws -> Response {
+    private func table(_ router: String, _ requestBody: RequestBody, _ logger: Logger) async throws -> Response {
         // Before the first read, so that no change falls between.
         let changes = feed.changes()
         // While the table can't be read, the router is told so by a status, not by a stream without a snapshot.
@@ -91,7 +91,8 @@ struct RoutingResponder: HTTPResponder {
                 defer { feed.routerDisconnected(router) }
                 try await writer.write(try Self.line(.snapshot(snapshot)))
                 var last = snapshot
-                let (signals, continuation) = AsyncStream.makeStream(of: Signal.self, bufferingPolicy: .bufferingNewest(4))
+                let (signals, continuation) = AsyncStream.makeStream(
+                    of: Signal.self, bufferingPolicy: .bufferingNewest(4))
                 let forward = Task {
                     for await _ in changes { continuation.yield(.changed) }
                 }
@@ -105,12 +106,14 @@ struct RoutingResponder: HTTPResponder {
                     forward.cancel()
                     timer.cancel()
                 }
-                for await signal in signals {
-                    // At a tick too, because hints may be lost.
-                    if let message = await Self.news(feed, &last, logger) {
-                        try await writer.write(try Self.line(message))
-                    } else if signal == .tick {
-                        try await writer.write(try Self.line(.keepAlive))
+                try await StreamLife { continuation.finish() }.run(requestBody) {
+                    for await signal in signals {
+                        // At a tick too, because hints may be lost.
+                        if let message = await Self.news(feed, &last, logger) {
+                            try await writer.write(try Self.line(message))
+                        } else if signal == .tick {
+                            try await writer.write(try Self.line(.keepAlive))
+                        }
                     }
                 }
                 try await writer.finish(nil)

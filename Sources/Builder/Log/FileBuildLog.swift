@@ -164,7 +164,9 @@ public final class FileBuildLog: BuildLogStore {
     /// One line without its end, at most `maximumLineBytes`. Carriage returns are progress bars: only the last state is kept.
     static func clean(_ line: String) -> [UInt8] {
         var bytes = Array(line.utf8)[...]
-        while let last = bytes.last, last == UInt8(ascii: "\n") || last == UInt8(ascii: "\r") { bytes = bytes.dropLast() }
+        while let last = bytes.last, last == UInt8(ascii: "\n") || last == UInt8(ascii: "\r") {
+            bytes = bytes.dropLast()
+        }
         if let progress = bytes.lastIndex(of: UInt8(ascii: "\r")) { bytes = bytes[(progress + 1)...] }
         if bytes.count > maximumLineBytes { bytes = bytes.prefix(maximumLineBytes - 3) + Array("…".utf8) }
         return bytes.map { $0 == UInt8(ascii: "\n") ? UInt8(ascii: " ") : $0 }

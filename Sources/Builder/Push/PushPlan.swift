@@ -37,7 +37,8 @@ struct PushPlan: Sendable, Equatable {
                 if deploys {
                     decisions[command.ref] = .refuse("deleting the deploy branch is refused")
                     lines.append(
-                        " !     \(name) is the deploy branch of \(appName) and can't be deleted; to deploy another one: paasctl git deploy-branch NAME")
+                        " !     \(name) is the deploy branch of \(appName) and can't be deleted; to deploy another one: paasctl git deploy-branch NAME"
+                    )
                 } else {
                     decisions[command.ref] = .update
                 }
@@ -49,8 +50,10 @@ struct PushPlan: Sendable, Equatable {
             }
         }
         // With main and master together the one left out deserves its reason.
-        if let deploy, deployBranch == nil, commands.contains(where: { $0.ref == "refs/heads/master" && $0 != deploy }) {
-            lines.append(" !     main and master came together: main is built, and is the deploy branch once it has deployed")
+        if let deploy, deployBranch == nil, commands.contains(where: { $0.ref == "refs/heads/master" && $0 != deploy })
+        {
+            lines.append(
+                " !     main and master came together: main is built, and is the deploy branch once it has deployed")
         }
     }
 

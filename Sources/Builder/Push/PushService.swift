@@ -94,7 +94,8 @@ public struct PushService: Sendable {
             push.options.count <= PushProtocol.maximumOptions
         else {
             throw PaaSError(
-                .malformed, "a push can change 1 to \(PushProtocol.maximumCommands) refs with at most \(PushProtocol.maximumOptions) options"
+                .malformed,
+                "a push can change 1 to \(PushProtocol.maximumCommands) refs with at most \(PushProtocol.maximumOptions) options"
             )
         }
         for command in push.commands {

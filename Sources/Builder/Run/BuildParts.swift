@@ -25,7 +25,8 @@ public struct BuildParts: Sendable {
         store: any BuildStore, engine: any ContainerEngine, buildEngine: any BuildEngine,
         sources: any SourceRepositories, scheduler: any SchedulerWakeup, faults: any FaultInjector,
         log: any BuildLogStore, ports: @escaping @Sendable (AppID) async throws(PaaSError) -> [PortBinding],
-        release: @escaping @Sendable (AppID, Int) async throws(PaaSError) -> Release, settings: Settings, environment: [String: String], epoch: Int64, now: @escaping @Sendable () -> Timestamp,
+        release: @escaping @Sendable (AppID, Int) async throws(PaaSError) -> Release, settings: Settings,
+        environment: [String: String], epoch: Int64, now: @escaping @Sendable () -> Timestamp,
         logger: Logger
     ) {
         self.store = store

@@ -44,7 +44,8 @@ final class ContainerWatch: Sendable {
                 throw error
             } catch {
                 if Task.isCancelled { return }
-                logger.warning("the engine can't be followed, trying again", metadata: ["error": "\(ErrorChain(error))"])
+                logger.warning(
+                    "the engine can't be followed, trying again", metadata: ["error": "\(ErrorChain(error))"])
             }
             do { try await Task.sleep(for: pause) } catch { return }
             pause = min(pause * 2, .seconds(1))
@@ -52,7 +53,8 @@ final class ContainerWatch: Sendable {
     }
 
     /// Asks the engine anew. Needed where a missing container decides something: a list on its way may be older than a start.
-    static func freshList(_ engine: any ContainerEngine, epoch: Int64) async throws(PaaSError) -> [ContainerObservation] {
+    static func freshList(_ engine: any ContainerEngine, epoch: Int64) async throws(PaaSError) -> [ContainerObservation]
+    {
         do {
             for try await event in try await engine.observe(epoch: epoch) {
                 if case .list(let all) = event { return all }

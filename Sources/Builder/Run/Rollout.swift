@@ -67,10 +67,12 @@ struct Rollout: Sendable {
                 : "       Released v\(version)")
         for port in ports.sorted(by: { $0.name < $1.name }) {
             if port.state == .failed {
-                await run.sayOnce(" !     Port \(port.name) (\(port.publicPort)) does not work: \(port.reason ?? "unknown")")
+                await run.sayOnce(
+                    " !     Port \(port.name) (\(port.publicPort)) does not work: \(port.reason ?? "unknown")")
             } else {
                 await run.sayOnce(
-                    "       \(app.name) is at \(port.protocol.rawValue) \(publicAddress):\(port.publicPort) (port \(port.name))")
+                    "       \(app.name) is at \(port.protocol.rawValue) \(publicAddress):\(port.publicPort) (port \(port.name))"
+                )
             }
         }
         if version == 1 {
@@ -108,7 +110,7 @@ struct Rollout: Sendable {
         let moved = try await run.persist { () async throws(PaaSError) -> Bool in
             do throws(PaaSError) {
                 try await parts.sources.updateRef(app: build.app, ref: ref, old: old, new: commit)
-            } catch where error.code == .conflict {
+            } catch  where error.code == .conflict {
                 // Moved before a restart, or by someone else since.
                 return try await parts.sources.readRef(app: build.app, ref: ref) == commit
             }
@@ -122,7 +124,8 @@ struct Rollout: Sendable {
         }
         if !moved {
             await run.sayOnce(
-                " !     \(ref) changed while this was built and was left alone; v\(version) runs commit \(commit.prefix(12)).")
+                " !     \(ref) changed while this was built and was left alone; v\(version) runs commit \(commit.prefix(12))."
+            )
         }
         parts.faults.reached(.refMoved)
         try await run.persist { () async throws(PaaSError) in try await parts.store.markRefMoved(build.id) }

@@ -17,7 +17,10 @@ enum SourceChecks {
             )
         }
         if facts.totalBytes > limitBytes {
-            let largest = facts.largestFile.map { "; the largest is \(Names.quoted($0)) with \(BuildWords.size(facts.largestBytes))" } ?? ""
+            let largest =
+                facts.largestFile.map {
+                    "; the largest is \(Names.quoted($0)) with \(BuildWords.size(facts.largestBytes))"
+                } ?? ""
             throw PaaSError(
                 .appFailed,
                 "the files of this commit have \(BuildWords.size(facts.totalBytes)), more than the \(BuildWords.size(limitBytes)) allowed\(largest)"

@@ -3,7 +3,8 @@ import Domain
 /// Builds, slugs and stacks on this host: `BuildEngine` without epochs, which the server has checked. Blocking; throws
 /// `PaaSError`.
 public protocol BuildWorker: Sendable {
-    func createBuildVolume(build: BuildID, app: AppID, uidSlot: Int, sizeBytes: Int64, clearCache: Bool) throws -> String
+    func createBuildVolume(build: BuildID, app: AppID, uidSlot: Int, sizeBytes: Int64, clearCache: Bool) throws
+        -> String
     func sealSource(build: BuildID, uidSlot: Int) throws
     func readBuildFile(build: BuildID, path: String, limit: Int) throws -> [UInt8]?
     func packSlug(build: BuildID, uidSlot: Int, limitBytes: Int64) throws -> PackedSlug

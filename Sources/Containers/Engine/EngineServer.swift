@@ -43,15 +43,19 @@ public final class EngineServer: Sendable {
     public func serve() throws(PaaSError) {
         do throws(SystemError) {
             let listener = try UnixSocket.listen(settings.engineSocket, mode: 0o600, owner: owner)
-            logger.info("engine listens", metadata: [
-                "socket": "\(settings.engineSocket)", "runtime": "\(containers.runtime.version)",
-            ])
+            logger.info(
+                "engine listens",
+                metadata: [
+                    "socket": "\(settings.engineSocket)", "runtime": "\(containers.runtime.version)",
+                ])
             while true {
                 let socket: OwnedFD
                 do throws(SystemError) {
                     socket = try UnixSocket.accept(listener)
                 } catch {
-                    guard error.errno == EMFILE || error.errno == ENFILE || error.errno == ENOBUFS || error.errno == ENOMEM
+                    guard
+                        error.errno == EMFILE || error.errno == ENFILE || error.errno == ENOBUFS
+                            || error.errno == ENOMEM
                     else { throw error }
                     usleep(50_000)
                     continue
@@ -172,7 +176,8 @@ public final class EngineServer: Sendable {
             try admitCall(request)
             return try perform(request.call)
         } catch {
-            logger.info("call failed", metadata: ["call": "\(Self.name(request.call))", "error": "\(ErrorChain(error))"])
+            logger.info(
+                "call failed", metadata: ["call": "\(Self.name(request.call))", "error": "\(ErrorChain(error))"])
             return .failed(EngineFailure(error))
         }
     }

@@ -31,7 +31,9 @@ public struct EngineTeardown: Sendable {
         defer { lock.release() }
         do {
             var ids = try cgroups.known()
-            for name in try Files.list(ContainerPaths.root(settings)) { if let id = InstanceID(name) { ids.insert(id) } }
+            for name in try Files.list(ContainerPaths.root(settings)) {
+                if let id = InstanceID(name) { ids.insert(id) }
+            }
             if case .graceful(let seconds) = mode { try askToEnd(ids, seconds: seconds) }
             for id in ids {
                 try ContainerService.destroy(id, settings: settings, cgroups: cgroups, runtimeRoot: nil, images: nil)

@@ -27,7 +27,8 @@ enum EngineValidation {
         case .readBuildFile(_, let path, let limit):
             try range("limit", limit, 0...(16 << 20))
             let parts = path.split(separator: "/", omittingEmptySubsequences: false)
-            guard path.utf8.count <= 4096, !path.utf8.contains(0), !parts.contains(where: { $0.isEmpty || $0 == "." || $0 == ".." })
+            guard path.utf8.count <= 4096, !path.utf8.contains(0),
+                !parts.contains(where: { $0.isEmpty || $0 == "." || $0 == ".." })
             else { throw refuse("path", "must be relative, without '.', '..' and empty parts") }
         case .buildStack(let name): try Names.validate(name, "stack")
         }
@@ -77,7 +78,8 @@ enum EngineValidation {
         }
         guard bytes <= maximumEnvironmentBytes else {
             throw PaaSError(
-                .tooLarge, "\(field) has \(bytes) bytes; at most \(maximumEnvironmentBytes) are possible, so remove some")
+                .tooLarge,
+                "\(field) has \(bytes) bytes; at most \(maximumEnvironmentBytes) are possible, so remove some")
         }
     }
 

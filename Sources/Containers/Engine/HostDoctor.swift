@@ -32,13 +32,15 @@ public enum HostDoctor {
             let loadable = there || succeeds("/sbin/modprobe", ["-n", "-q", name])
             findings.append(
                 HostFinding(
-                    name: "file system \(name)", ok: loadable, detail: there ? "there" : loadable ? "a module" : "missing",
+                    name: "file system \(name)", ok: loadable,
+                    detail: there ? "there" : loadable ? "a module" : "missing",
                     fix: "use a kernel with \(name), such as Debian's own"))
         }
         findings.append(
             HostFinding(
                 name: "loop devices", ok: Files.exists("/dev/loop-control"),
-                detail: Files.exists("/dev/loop-control") ? "there" : "/dev/loop-control is missing", fix: "modprobe loop"))
+                detail: Files.exists("/dev/loop-control") ? "there" : "/dev/loop-control is missing",
+                fix: "modprobe loop"))
         findings.append(userNamespaces())
         findings.append(contentsOf: programs())
         let cgroups = HostCgroups(parent: settings.hostName)
@@ -55,7 +57,9 @@ public enum HostDoctor {
 
     private static func kernel() -> HostFinding {
         let release = ((try? Files.readText("/proc/sys/kernel/osrelease")) ?? nil) ?? ""
-        let numbers = release.split(whereSeparator: { $0 == "." || $0 == "-" || $0 == "+" }).prefix(2).map { Int($0) ?? 0 }
+        let numbers = release.split(whereSeparator: { $0 == "." || $0 == "-" || $0 == "+" }).prefix(2).map {
+            Int($0) ?? 0
+        }
         let ok = numbers.count == 2 && (numbers[0], numbers[1]) >= minimumKernel
         return HostFinding(
             name: "kernel", ok: ok, detail: "Linux \(release)",
@@ -78,7 +82,9 @@ public enum HostDoctor {
         ].map { path, package in
             let ok = access(path, X_OK) == 0
             var detail = ok ? path : "\(path) is missing"
-            if ok && package == "conmon", let result = try? Command(ProcessSpec(path, ["--version"]), timeoutSeconds: 5).run() {
+            if ok && package == "conmon",
+                let result = try? Command(ProcessSpec(path, ["--version"]), timeoutSeconds: 5).run()
+            {
                 detail = String(result.text.prefix { !$0.isNewline })
             }
             return HostFinding(name: package, ok: ok, detail: detail, fix: "apt-get install \(package)")

@@ -25,13 +25,19 @@ public final class LocalEngine: Sendable {
         self.platformID = platformID
     }
 
+    deinit {
+        state.withLock { $0.connection }?.close(Self.down())
+        io.close()
+    }
+
     /// What can be told about the host from the engine's place.
     public func doctor() async throws(PaaSError) -> [HostFinding] {
         guard case .findings(let findings) = try await call(.doctor) else { throw Self.unexpected }
         return findings
     }
 
-    static let unexpected = PaaSError(.internal, "the engine answered with something else; are both programs of one version?")
+    static let unexpected = PaaSError(
+        .internal, "the engine answered with something else; are both programs of one version?")
 
     static func down(_ cause: (any Error)? = nil) -> PaaSError {
         PaaSError(

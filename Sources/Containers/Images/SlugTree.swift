@@ -8,6 +8,9 @@ struct SlugTree {
     /// Folders and files beyond this are refused: the list is held in memory.
     static let entryLimit = 1_000_000
 
+    /// mkfs.erofs of Debian 12 can't take the one byte more that Linux allows.
+    static let nameLimit = 254
+
     struct Entry {
         var path: [UInt8]
         var kind: CanonicalTar.Kind
@@ -51,6 +54,12 @@ struct SlugTree {
                 guard entries.count < Self.entryLimit else {
                     throw PaaSError(
                         .tooLarge, "the finished tree has more than \(Self.entryLimit) files; remove what is not needed at run time",
+                        source: .app)
+                }
+                guard name.count <= Self.nameLimit else {
+                    throw PaaSError(
+                        .invalid,
+                        "the name \(FolderTree.shown(name)) has \(name.count) bytes; a slug holds names of up to \(Self.nameLimit): shorten it",
                         source: .app)
                 }
                 let info = try Self.read("can't read \(FolderTree.shown(child))") { () throws(SystemError) in

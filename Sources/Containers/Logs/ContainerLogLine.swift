@@ -14,7 +14,9 @@ struct ContainerLogLine: Sendable, Hashable {
             let nanoseconds = Self.parseTime(line[..<firstSpace])
         else { return nil }
         let rest = line[(firstSpace + 1)...]
-        guard rest.starts(with: "stdout ".utf8) || rest.starts(with: "stderr ".utf8), rest.count >= 9 else { return nil }
+        guard rest.starts(with: "stdout ".utf8) || rest.starts(with: "stderr ".utf8), rest.count >= 9 else {
+            return nil
+        }
         let tag = rest[rest.startIndex + 7]
         guard tag == UInt8(ascii: "F") || tag == UInt8(ascii: "P"), rest[rest.startIndex + 8] == 32 else { return nil }
         self.nanoseconds = nanoseconds
@@ -46,7 +48,9 @@ struct ContainerLogLine: Sendable, Hashable {
             guard digits > 0 else { return nil }
             for _ in min(digits, 9)..<9 { fraction *= 10 }
         }
-        guard end < b.count, let seconds = Timestamp(String(decoding: b[..<19], as: UTF8.self) + "Z") else { return nil }
+        guard end < b.count, let seconds = Timestamp(String(decoding: b[..<19], as: UTF8.self) + "Z") else {
+            return nil
+        }
         let zone = b[end...]
         var offset: Int64 = 0
         if !zone.elementsEqual("Z".utf8) {

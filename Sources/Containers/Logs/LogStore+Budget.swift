@@ -73,7 +73,9 @@ extension LogStore {
             return state.stamps[container.instance]
         }
         if let before, let stamp, before != stamp {
-            try notice(container.app, "\(try runName(container)) writes faster than its log is kept: lines before \(stamp) were dropped")
+            try notice(
+                container.app,
+                "\(try runName(container)) writes faster than its log is kept: lines before \(stamp) were dropped")
         }
         if Int64(info.st_size) > segmentBytes { try putAside(container) }
     }
@@ -84,7 +86,8 @@ extension LogStore {
     }
 
     private func putAside(_ container: Running) throws {
-        let highest = try Files.list(folder(container.app)).compactMap { LogRun.parse($0) }
+        let highest =
+            try Files.list(folder(container.app)).compactMap { LogRun.parse($0) }
             .filter { $0.id == container.instance }.compactMap(\.number).max() ?? 0
         keeping.withLock { $0.stamps[container.instance] = nil }
         try Files.rename(

@@ -87,7 +87,9 @@ public final class LogStore: Sendable {
         return LogPage(lines: merged.suffix(limit).map(\.item.line), next: LogCursorText.write(positions))
     }
 
-    private func next(_ runs: [LogRun], _ before: [InstanceID: LogPosition], _ limit: Int) throws(SystemError) -> LogPage {
+    private func next(_ runs: [LogRun], _ before: [InstanceID: LogPosition], _ limit: Int) throws(SystemError)
+        -> LogPage
+    {
         // Only of runs that still have something: a cursor does not grow for ever.
         var positions: [InstanceID: LogPosition] = [:]
         var parts: [[LogRun.Item]] = []
@@ -119,7 +121,9 @@ public final class LogStore: Sendable {
         while out.count < limit {
             var best: Int?
             for (index, part) in parts.enumerated() where heads[index] < part.count {
-                if let known = best, parts[known][heads[known]].nanoseconds <= part[heads[index]].nanoseconds { continue }
+                if let known = best, parts[known][heads[known]].nanoseconds <= part[heads[index]].nanoseconds {
+                    continue
+                }
                 best = index
             }
             guard let best else { break }

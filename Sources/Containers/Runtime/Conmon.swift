@@ -41,7 +41,8 @@ struct Conmon: Sendable {
         guard let report = try? JSONDecoder().decode(Report.self, from: Data(line)),
             let pid = report.pid ?? report.data
         else {
-            throw PaaSError(.internal, "conmon ended without a report: \(String(decoding: line.prefix(200), as: UTF8.self))")
+            throw PaaSError(
+                .internal, "conmon ended without a report: \(String(decoding: line.prefix(200), as: UTF8.self))")
         }
         guard pid > 0 else { throw OCIRuntime.failure("refused the container", report.message ?? "no message") }
         return pid

@@ -26,7 +26,9 @@ struct ContainerMounts: Sendable {
             "mode=0711,size=\(spec.limits.writableBytes),nr_inodes=\(inodes)")
         try overlay(lower: paths.stack, name: "root", at: paths.rootfs, owner: firstUID)
         // The places that other mounts cover, so that nothing has to make them inside.
-        for place in ["app", "paas", "tmp"] { try ownedFolder(paths.rootfs + "/" + place, owner: firstUID, mode: 0o755) }
+        for place in ["app", "paas", "tmp"] {
+            try ownedFolder(paths.rootfs + "/" + place, owner: firstUID, mode: 0o755)
+        }
         guard case .process(let slug) = spec.role else { return }
         for folder in [paths.slug, paths.app] { try Files.makeDirectories(folder, mode: 0o755) }
         try images.mountSlug(slug, uidSlot: uidSlot, at: paths.slug)

@@ -14,10 +14,12 @@ extension ContainerService {
         for step in StartStep.allCases {
             let began = Monotonic.now()
             try perform(step, spec, paths, &progress)
-            logger.trace("start step", metadata: [
-                "instance": "\(spec.id)", "step": "\(step.rawValue)",
-                "milliseconds": "\(Int((Monotonic.now() - began) * 1000))",
-            ])
+            logger.trace(
+                "start step",
+                metadata: [
+                    "instance": "\(spec.id)", "step": "\(step.rawValue)",
+                    "milliseconds": "\(Int((Monotonic.now() - began) * 1000))",
+                ])
             reachedFault(step)
         }
     }
@@ -130,7 +132,8 @@ extension ContainerService {
             arguments = LaunchScript.arguments(command: spec.command)
             environment.append("HOME=/app")
             binds += [
-                .init(paths.app, at: "/app", readOnly: false), .init(paths.writable + "/tmp", at: "/tmp", readOnly: false),
+                .init(paths.app, at: "/app", readOnly: false),
+                .init(paths.writable + "/tmp", at: "/tmp", readOnly: false),
             ]
         case .build:
             arguments = LaunchScript.buildArguments

@@ -36,20 +36,28 @@ extension ContainerService {
         do {
             try network.start(living: living.map(\.id))
         } catch {
-            throw (error as? PaaSError) ?? PaaSError(.internal, "the network of containers can't be set up", cause: error)
+            throw (error as? PaaSError)
+                ?? PaaSError(.internal, "the network of containers can't be set up", cause: error)
         }
         for record in living {
             table.insert(record)
             if record.phase == .running { noticeDeath(record.id) }
             let now = table[record.id]?.record
-            logger.info("container adopted", metadata: [
-                "instance": "\(record.id)", "name": "\(record.name)", "phase": "\(now?.phase.rawValue ?? "")",
-            ])
+            logger.info(
+                "container adopted",
+                metadata: [
+                    "instance": "\(record.id)", "name": "\(record.name)", "phase": "\(now?.phase.rawValue ?? "")",
+                ])
         }
         for id in broken {
             logger.warning("undoing a half-made container", metadata: ["instance": "\(id)"])
             try killStrays(id)
-            try undo(id)
+            do throws(PaaSError) {
+                try undo(id)
+            } catch {
+                // Tried again later; the containers that are well must not wait for it.
+                logger.warning("a half-made container is left for later", metadata: ["instance": "\(id)"])
+            }
         }
         try startWatching()
     }

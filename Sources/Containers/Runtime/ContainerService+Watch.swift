@@ -7,6 +7,7 @@ import OS
 extension ContainerService {
     static let readinessSeconds = 0.04
     static let tickSeconds = 0.25
+    static let leftoverSeconds = 5.0
     static let maximumSockets = 32
 
     /// Starts the threads that notice ends, limits and readiness.
@@ -14,12 +15,14 @@ extension ContainerService {
         let exits = ContainerPaths.exits(settings)
         let watch: Int32
         do throws(SystemError) {
-            watch = try Syscall.shim("watch \(exits)", slipway_inotify_watch(exits, UInt32(IN_MOVED_TO | IN_CLOSE_WRITE)))
+            watch = try Syscall.shim(
+                "watch \(exits)", slipway_inotify_watch(exits, UInt32(IN_MOVED_TO | IN_CLOSE_WRITE)))
         } catch {
             throw error.asPaaSError("the exits of containers can't be watched")
         }
         Thread.start("exits") { self.followExits(OwnedFD(watch)) }
         Thread.start("limits") { while !self.isClosed(after: Self.tickSeconds) { self.tick() } }
+        Thread.start("leftovers") { while !self.isClosed(after: Self.leftoverSeconds) { self.clearLeftovers() } }
         Thread.start("readiness") { while !self.isClosed(after: Self.readinessSeconds) { self.lookForReadiness() } }
     }
 
@@ -72,14 +75,18 @@ extension ContainerService {
                 $0.sockets = []
             }
         } catch {
-            logger.error("the end of a container could not be recorded", metadata: [
-                "instance": "\(id)", "error": "\(ErrorChain(error))",
-            ])
+            logger.error(
+                "the end of a container could not be recorded",
+                metadata: [
+                    "instance": "\(id)", "error": "\(ErrorChain(error))",
+                ])
         }
-        logger.info("container ended", metadata: [
-            "instance": "\(id)", "name": "\(record.name)", "code": "\(code.map { String($0) } ?? "unknown")",
-            "outOfMemory": "\(noted || counted)",
-        ])
+        logger.info(
+            "container ended",
+            metadata: [
+                "instance": "\(id)", "name": "\(record.name)", "code": "\(code.map { String($0) } ?? "unknown")",
+                "outOfMemory": "\(noted || counted)",
+            ])
     }
 
     /// Time limits, and ends that nobody reported.
@@ -93,11 +100,12 @@ extension ContainerService {
             }
             noticeDeath(record.id)
         }
-        logs.keepWithinBudget(running: table.all.filter { $0.record.phase == .running }.map {
-            LogStore.Running(
-                app: $0.record.app, instance: $0.record.id,
-                control: ContainerPaths(settings: settings, id: $0.record.id).control)
-        })
+        logs.keepWithinBudget(
+            running: table.all.filter { $0.record.phase == .running }.map {
+                LogStore.Running(
+                    app: $0.record.app, instance: $0.record.id,
+                    control: ContainerPaths(settings: settings, id: $0.record.id).control)
+            })
     }
 
     private func enforceLimit(_ entry: ContainerTable.Entry, now: Double, late: Double) {
@@ -115,9 +123,11 @@ extension ContainerService {
                 try signal(record, SIGKILL)
             }
         } catch {
-            logger.error("a time limit could not be enforced", metadata: [
-                "instance": "\(record.id)", "error": "\(ErrorChain(error))",
-            ])
+            logger.error(
+                "a time limit could not be enforced",
+                metadata: [
+                    "instance": "\(record.id)", "error": "\(ErrorChain(error))",
+                ])
         }
     }
 
@@ -136,9 +146,11 @@ extension ContainerService {
                         $0.sockets = []
                     }
                 } catch {
-                    logger.error("readiness could not be recorded", metadata: [
-                        "instance": "\(record.id)", "error": "\(ErrorChain(error))",
-                    ])
+                    logger.error(
+                        "readiness could not be recorded",
+                        metadata: [
+                            "instance": "\(record.id)", "error": "\(ErrorChain(error))",
+                        ])
                 }
             } else {
                 let seen = Array(sockets.prefix(Self.maximumSockets))
@@ -164,7 +176,9 @@ extension ContainerService {
                     `protocol` == .sctp ? ProcNet.sctpSockets(bytes) : ProcNet.sockets(bytes, protocol: `protocol`))
             }
         }
-        return found.sorted { ($0.protocol.rawValue, $0.port, $0.address) < ($1.protocol.rawValue, $1.port, $1.address) }
+        return found.sorted {
+            ($0.protocol.rawValue, $0.port, $0.address) < ($1.protocol.rawValue, $1.port, $1.address)
+        }
     }
 
     private static func readTable(_ path: String) throws(SystemError) -> [UInt8]? {

@@ -18,6 +18,8 @@ public final class ContainerService: Sendable {
     let table: ContainerTable
     private let locks = KeyedLock<InstanceID>()
     private let stopped = Monitor(false)
+    /// What could not be cleared away; tried again from time to time.
+    let leftovers = Monitor<Set<InstanceID>>([])
     let seccomp: JSONValue
 
     /// SIGTERM to SIGKILL for a container at its time limit.
@@ -73,23 +75,34 @@ public final class ContainerService: Sendable {
     /// Makes it run, unless it is known already.
     public func ensure(_ spec: ContainerSpec) throws(PaaSError) -> ContainerObservation {
         try locks.withLock(spec.id) { () throws(PaaSError) -> ContainerObservation in
-            if let known = table.observation(spec.id) { return known }
+            if let entry = table[spec.id] {
+                if entry.record.phase != .creating { return entry.record.observation(node: node, sockets: entry.sockets) }
+                // Nobody else works on it, so it is the rest of one that could not be cleared away.
+                try undo(spec.id)
+            } else if leftovers.withLock({ $0.contains(spec.id) }) {
+                try undo(spec.id)
+            }
             let began = Monotonic.now()
             let paths = ContainerPaths(settings: settings, id: spec.id)
             table.insert(ContainerRecord(spec, bootID: bootID))
             do {
                 try create(spec, paths)
             } catch {
-                logger.error("container could not be started", metadata: [
-                    "instance": "\(spec.id)", "app": "\(spec.app)", "error": "\(ErrorChain(error))",
-                ])
+                logger.error(
+                    "container could not be started",
+                    metadata: [
+                        "instance": "\(spec.id)", "app": "\(spec.app)", "error": "\(ErrorChain(error))",
+                    ])
                 try undo(spec.id)
-                throw (error as? PaaSError) ?? PaaSError(.internal, "container \(spec.name) could not be started", cause: error)
+                throw (error as? PaaSError)
+                    ?? PaaSError(.internal, "container \(spec.name) could not be started", cause: error)
             }
-            logger.info("container started", metadata: [
-                "instance": "\(spec.id)", "app": "\(spec.app)", "name": "\(spec.name)",
-                "milliseconds": "\(Int((Monotonic.now() - began) * 1000))",
-            ])
+            logger.info(
+                "container started",
+                metadata: [
+                    "instance": "\(spec.id)", "app": "\(spec.app)", "name": "\(spec.name)",
+                    "milliseconds": "\(Int((Monotonic.now() - began) * 1000))",
+                ])
             noticeExit(spec.id)
             guard let observation = table.observation(spec.id) else {
                 throw PaaSError(.internal, "container \(spec.name) vanished while it was started")
@@ -103,8 +116,12 @@ public final class ContainerService: Sendable {
         // Only the signal needs the container for itself: a second, harder stop must not wait for the first one.
         let known = try locks.withLock(id) { () throws(PaaSError) -> Bool in
             guard let entry = table[id] else { return false }
-            if entry.record.phase == .running && graceSeconds > 0 { try signal(entry.record, SIGTERM) }
-            return true
+            switch entry.record.phase {
+            case .creating: try undo(id)
+            case .running: if graceSeconds > 0 { try signal(entry.record, SIGTERM) }
+            case .exited: break
+            }
+            return entry.record.phase != .creating
         }
         guard known else { return }
         if !table.waitForEnd(id, seconds: Double(graceSeconds)) {
@@ -124,7 +141,7 @@ public final class ContainerService: Sendable {
     public func remove(_ id: InstanceID) throws(PaaSError) {
         try locks.withLock(id) { () throws(PaaSError) in
             guard let entry = table[id] else { return }
-            guard entry.record.phase == .exited else {
+            guard entry.record.phase != .running else {
                 throw PaaSError(.conflict, "container \(entry.record.name) still runs; stop it first")
             }
             try undo(id)
@@ -144,12 +161,28 @@ public final class ContainerService: Sendable {
             try network.release(instance: id)
             try Self.forget(id, settings: settings)
         } catch {
-            logger.error("container could not be cleared away", metadata: [
-                "instance": "\(id)", "error": "\(ErrorChain(error))",
-            ])
-            throw (error as? PaaSError) ?? PaaSError(.internal, "container \(id) could not be cleared away", cause: error)
+            leftovers.withLock { _ = $0.insert(id) }
+            logger.error(
+                "container could not be cleared away",
+                metadata: [
+                    "instance": "\(id)", "error": "\(ErrorChain(error))",
+                ])
+            throw (error as? PaaSError)
+                ?? PaaSError(.internal, "container \(id) could not be cleared away", cause: error)
         }
+        leftovers.withLock { _ = $0.remove(id) }
         table.remove(id)
+    }
+
+    /// Tries again what failed before.
+    func clearLeftovers() {
+        for id in leftovers.withLock({ $0 }) {
+            locks.withLock(id) {
+                guard leftovers.withLock({ $0.contains(id) }) else { return }
+                // The failure is logged and the container stays on the list.
+                _ = try? undo(id)
+            }
+        }
     }
 
     /// Processes, runtime state, cgroups, mounts: everything but the address and the record, which go last, so that an

@@ -114,7 +114,8 @@ public struct HostCgroups: Sendable {
     /// Whether the kernel killed a process of it for want of memory.
     func outOfMemory(_ id: InstanceID) throws(SystemError) -> Bool {
         let path =
-            version == .v2 ? "\(root)/\(parent)/\(id)/memory.events" : "\(root)/memory/\(parent)/\(id)/memory.oom_control"
+            version == .v2
+            ? "\(root)/\(parent)/\(id)/memory.events" : "\(root)/memory/\(parent)/\(id)/memory.oom_control"
         guard let text = try Files.readText(path) else { return false }
         for line in text.split(separator: "\n") {
             let words = line.split(separator: " ")

@@ -69,7 +69,8 @@ public enum RuntimeChoice {
             }
         }
         throw PaaSError(
-            .unavailable, "no OCI runtime works on this host (\(reasons.joined(separator: "; "))); apt-get install runc")
+            .unavailable, "no OCI runtime works on this host (\(reasons.joined(separator: "; "))); apt-get install runc"
+        )
     }
 
     static func find(_ name: String, settings: Settings) throws(PaaSError) -> OCIRuntime {

@@ -123,7 +123,8 @@ public struct OCISpec: Sendable {
             mount("/proc", "proc", "proc", "nosuid", "noexec", "nodev"),
             mount("/dev", "tmpfs", "tmpfs", "nosuid", "noexec", "mode=755", "size=65536"),
             mount(
-                "/dev/pts", "devpts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
+                "/dev/pts", "devpts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"
+            ),
             mount("/dev/shm", "tmpfs", "shm", "nosuid", "noexec", "nodev", "mode=1777", "size=\(shm)"),
             mount("/dev/mqueue", "mqueue", "mqueue", "nosuid", "noexec", "nodev"),
         ]

@@ -54,7 +54,9 @@ public enum ProcNet {
 
     private static func isLoopback(_ bytes: [UInt8]) -> Bool {
         if bytes.count == 4 { return bytes[0] == 127 }
-        if bytes.prefix(10).allSatisfy({ $0 == 0 }) && bytes[10] == 0xFF && bytes[11] == 0xFF { return bytes[12] == 127 }
+        if bytes.prefix(10).allSatisfy({ $0 == 0 }) && bytes[10] == 0xFF && bytes[11] == 0xFF {
+            return bytes[12] == 127
+        }
         return bytes.prefix(15).allSatisfy { $0 == 0 } && bytes[15] == 1
     }
 
@@ -74,7 +76,8 @@ public enum ProcNet {
             start = max(end, start + 1)
         }
         func join(_ part: ArraySlice<UInt16>) -> String { part.map { String($0, radix: 16) }.joined(separator: ":") }
-        return best.count < 2 ? join(groups[...]) : join(groups[..<best.lowerBound]) + "::" + join(groups[best.upperBound...])
+        return best.count < 2
+            ? join(groups[...]) : join(groups[..<best.lowerBound]) + "::" + join(groups[best.upperBound...])
     }
 }
 
@@ -87,7 +90,9 @@ extension ProcNet {
             let fields = line.split(separator: 32).map { String(decoding: $0, as: UTF8.self) }
             guard fields.count > 8, fields[3] == "10", let port = UInt16(fields[5]), port > 0 else { continue }
             for address in fields[8...].prefix(16) {
-                let loopback = address == "::1" || address.hasPrefix("127.") || address.hasPrefix("0000:0000:0000:0000:0000:0000:0000:0001")
+                let loopback =
+                    address == "::1" || address.hasPrefix("127.")
+                    || address.hasPrefix("0000:0000:0000:0000:0000:0000:0000:0001")
                 found.append(ObservedSocket(protocol: .sctp, address: address, port: port, isLoopback: loopback))
             }
         }

@@ -18,7 +18,9 @@ public enum SeccompProfile {
             !groups.isEmpty
         else { throw broken("has no default action or no system calls") }
         var out: [JSONValue.Member] = [.init("defaultAction", .string(action))]
-        if let number = profile["defaultErrnoRet"]?.integerValue { out.append(.init("defaultErrnoRet", .integer(number))) }
+        if let number = profile["defaultErrnoRet"]?.integerValue {
+            out.append(.init("defaultErrnoRet", .integer(number)))
+        }
         out.append(.init("architectures", .array(try architectures(profile, architecture).map { .string($0) })))
         var calls: [JSONValue] = []
         for group in groups {
@@ -27,7 +29,9 @@ public enum SeccompProfile {
             else { throw broken("has a group without names or action") }
             var call: [JSONValue.Member] = [.init("names", .array(names)), .init("action", .string(groupAction))]
             if let number = group["errnoRet"]?.integerValue { call.append(.init("errnoRet", .integer(number))) }
-            if let arguments = group["args"]?.arrayValue, !arguments.isEmpty { call.append(.init("args", .array(arguments))) }
+            if let arguments = group["args"]?.arrayValue, !arguments.isEmpty {
+                call.append(.init("args", .array(arguments)))
+            }
             calls.append(.object(call))
         }
         out.append(.init("syscalls", .array(calls)))

@@ -137,10 +137,8 @@ final class ControlPlane {
         case .applied(let delta):
             if case .snapshot = message { hasSnapshot = true }
             isValid = true
-            if let table = state.table {
-                let control = shared.control
-                copy.write(table) { mark, problem in control.send(.copyWritten(mark, problem)) }
-            }
+            let control = shared.control
+            copy.write(state) { mark, problem in control.send(.copyWritten(mark, problem)) }
             apply(delta)
         }
     }
@@ -249,7 +247,11 @@ final class ControlPlane {
                 book.opened(binding, reason: "port \(port): \(UVError.text(-error.errno))")
             }
         }
-        if book.hasFailedPorts { portRetry?.start(after: configuration.portRetryMilliseconds) } else { portRetry?.stop() }
+        if book.hasFailedPorts {
+            portRetry?.start(after: configuration.portRetryMilliseconds)
+        } else {
+            portRetry?.stop()
+        }
     }
 
     private func retryPorts() {

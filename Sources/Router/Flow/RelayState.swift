@@ -9,10 +9,12 @@ enum Side: Sendable {
 struct RelayState: Sendable, Hashable {
     /// The bytes that come from one side.
     enum Direction: Sendable, Hashable {
-        /// Read and passed on. → `blocked`, `finished`
+        /// Read and passed on. → `blocked`, `refused`, `finished`
         case open
-        /// The other side takes no more for now; this one is not read, so that its sender is held back. → `open`
+        /// The other side takes no more for now; this one is not read, so that its sender is held back. → `open`, `refused`
         case blocked
+        /// The other side takes no more at all; what it still has to say is passed on before this one is reset.
+        case refused
         /// The end was read and passed on.
         case finished
     }
@@ -24,7 +26,9 @@ struct RelayState: Sendable, Hashable {
         case drained(from: Side)
         /// This side sends no more.
         case ended(from: Side)
-        /// Reading from or writing to this side failed.
+        /// Writing to this side failed.
+        case refused(by: Side)
+        /// Reading from this side failed.
         case failed(Side)
     }
 
@@ -56,8 +60,14 @@ struct RelayState: Sendable, Hashable {
         case .ended(let side):
             precondition(self[side] != .blocked, "a side that is not read can't end")
             guard self[side] == .open else { return .none }
+            if self[side.other] == .refused { return .reset(side.other) }
             self[side] = .finished
             return self[side.other] == .finished ? .close : .shutdownWriting(side.other)
+        case .refused(let side):
+            // A server may answer and close before it has read all of a request: the answer waits to be read here.
+            if self[side] == .finished { return .reset(side.other) }
+            self[side.other] = .refused
+            return .stopReading(side.other)
         case .failed(let side):
             return .reset(side.other)
         }

@@ -36,8 +36,11 @@ final class MetricsConnection {
 
     func respond(_ status: Int, _ text: String, head: Bool? = nil, allow: String? = nil) {
         guard let handle else { return }
-        let reasons = [200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"]
-        var lines = "HTTP/1.1 \(status) \(reasons[status] ?? "")\r\nConnection: close\r\nContent-Length: \(text.utf8.count)\r\n"
+        let reasons = [
+            200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable",
+        ]
+        var lines =
+            "HTTP/1.1 \(status) \(reasons[status] ?? "")\r\nConnection: close\r\nContent-Length: \(text.utf8.count)\r\n"
         lines += "Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n"
         if let allow { lines += "Allow: \(allow)\r\n" }
         response = Array((lines + "\r\n" + (head ?? isHead ? "" : text)).utf8)

@@ -3,17 +3,18 @@ import Synchronization
 
 /// The router's figures in Prometheus' text format.
 enum MetricsText {
-    private static let metrics: [(name: String, kind: String, help: String, value: @Sendable (RouteCounters.Sum) -> Int)] = [
-        ("paas_router_flows_total", "counter", "Flows that were taken.", { $0.flows }),
-        ("paas_router_flows_active", "gauge", "Flows now.", { $0.active }),
-        ("paas_router_bytes_in_total", "counter", "Bytes from clients.", { $0.bytesIn }),
-        ("paas_router_bytes_out_total", "counter", "Bytes to clients.", { $0.bytesOut }),
-        (
-            "paas_router_connect_failures_total", "counter", "Connects to backends that failed.",
-            { $0.connectFailures }
-        ),
-        ("paas_router_retries_total", "counter", "Connects tried on another backend.", { $0.retries }),
-    ]
+    private static let metrics:
+        [(name: String, kind: String, help: String, value: @Sendable (RouteCounters.Sum) -> Int)] = [
+            ("paas_router_flows_total", "counter", "Flows that were taken.", { $0.flows }),
+            ("paas_router_flows_active", "gauge", "Flows now.", { $0.active }),
+            ("paas_router_bytes_in_total", "counter", "Bytes from clients.", { $0.bytesIn }),
+            ("paas_router_bytes_out_total", "counter", "Bytes to clients.", { $0.bytesOut }),
+            (
+                "paas_router_connect_failures_total", "counter", "Connects to backends that failed.",
+                { $0.connectFailures }
+            ),
+            ("paas_router_retries_total", "counter", "Connects tried on another backend.", { $0.retries }),
+        ]
 
     static func write(_ control: ControlPlane) -> String {
         let rows = control.routes.values.map { plan in

@@ -7,9 +7,8 @@ import Synchronization
 /// while it writes, the newest is written.
 final class TableCopy: Sendable {
     private struct State {
-        var next: RoutingTable?
+        var next: TableState?
         var isWriting = false
-        var isClosed = false
     }
 
     static let limit = 256 << 20
@@ -19,19 +18,23 @@ final class TableCopy: Sendable {
 
     init(path: String) { self.path = path }
 
-    /// Nil if there is none yet.
+    /// Nil if there is none yet. Removes what a writer that was killed left behind.
     /// - Throws: if the file can't be read, or does not hold a table.
     func read() throws -> RoutingTable? {
+        for name in try Files.list(Files.parent(path))
+        where path.hasSuffix("/" + (name.split(separator: ".tmp.").first ?? "")) {
+            if name.contains(".tmp.") { try Files.remove(Files.parent(path) + "/" + name) }
+        }
         guard let bytes = try Files.read(path, limit: Self.limit) else { return nil }
         return try JSONDecoder().decode(RoutingTable.self, from: Data(bytes))
     }
 
     /// Writes it soon. Calls `done` on the writer's thread, with nil or with what went wrong; not for a table that a newer
     /// one overtook.
-    func write(_ table: RoutingTable, done: @escaping @Sendable (RoutingTable.Mark, String?) -> Void) {
+    func write(_ table: TableState, done: @escaping @Sendable (RoutingTable.Mark, String?) -> Void) {
         let start = state.withLock { state in
             state.next = table
-            if state.isWriting || state.isClosed { return false }
+            if state.isWriting { return false }
             state.isWriting = true
             return true
         }
@@ -40,13 +43,14 @@ final class TableCopy: Sendable {
 
     private func work(_ done: @Sendable (RoutingTable.Mark, String?) -> Void) {
         while true {
-            let table: RoutingTable? = state.withLock { state in
-                let table = state.next
+            let newest: TableState? = state.withLock { state in
+                let newest = state.next
                 state.next = nil
-                if table == nil { state.isWriting = false }
-                return table
+                if newest == nil { state.isWriting = false }
+                return newest
             }
-            guard let table else { return }
+            guard let newest else { return }
+            guard let table = newest.table else { continue }
             done(table.mark, writeNow(table))
         }
     }

@@ -1,5 +1,4 @@
 import CLibUV
-import CShim
 import Glibc
 import OS
 
@@ -27,7 +26,8 @@ final class UnixExchange {
     init(loop: UVLoop, path: String, request: [UInt8], _ receive: @escaping (Event) -> Void) throws {
         unsent = request
         self.receive = receive
-        let socket = try UnixSocket.connect(path)
+        // Not blocking: a paasd that is stopped, with a full queue, must not stop this loop too.
+        let socket = OwnedFD(try Syscall.shim("connect to \(path)", slipway_uv_unix_connect(path)))
         let poll = try PollHandle(loop: loop, socket) { [unowned self] in ready($0) }
         handle = poll
         poll.watch([.readable, .writable])

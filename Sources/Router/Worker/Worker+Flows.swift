@@ -178,6 +178,11 @@ extension Worker {
         freeFlows.append(flow.id)
     }
 
+    /// Keeps some handles for the next flows.
+    fileprivate func recycle(_ handle: UnsafeMutablePointer<uv_tcp_t>) {
+        if freeHandles.count < Self.keptHandles { freeHandles.append(handle) } else { handle.deallocate() }
+    }
+
     /// Closes the socket at once; the handle's memory comes back when libuv has let go of it.
     private func close(_ handle: UnsafeMutablePointer<uv_tcp_t>, reset: Bool) {
         handle.pointee.data = nil
@@ -207,5 +212,5 @@ private let onConnected: uv_connect_cb = { request, status in
 private let onClosed: uv_close_cb = { handle in
     guard let handle, let data = handle.pointee.loop.pointee.data else { return }
     let worker = Unmanaged<Worker>.fromOpaque(data).takeUnretainedValue()
-    worker.freeHandles.append(UnsafeMutableRawPointer(handle).assumingMemoryBound(to: uv_tcp_t.self))
+    worker.recycle(UnsafeMutableRawPointer(handle).assumingMemoryBound(to: uv_tcp_t.self))
 }

@@ -17,7 +17,8 @@ extension Worker {
         guard count > 0 else {
             // 0 is libuv's word for "nothing after all".
             if count < 0 {
-                perform(flow, flow.relay.handle(count == Int(UV_EOF.rawValue) ? .ended(from: side) : .failed(side)))
+                let isEnd = count == Int(UV_EOF.rawValue) && !wasReset(flow, side)
+                perform(flow, flow.relay.handle(isEnd ? .ended(from: side) : .failed(side)))
             }
             return
         }
@@ -29,7 +30,7 @@ extension Worker {
         let result = Int(uv_try_write(stream(destination), &bytes, 1))
         if result == count { return }
         if result < 0 && result != Int(UV_EAGAIN.rawValue) {
-            return perform(flow, flow.relay.handle(.failed(side.other)))
+            return perform(flow, flow.relay.handle(.refused(by: side.other)))
         }
         let done = max(0, result)
         switch WaitingBytes.queue(
@@ -40,7 +41,7 @@ extension Worker {
             if side == .client { flow.waitingFromClient = waiting } else { flow.waitingFromBackend = waiting }
             perform(flow, flow.relay.handle(.blocked(from: side)))
         case .failure:
-            perform(flow, flow.relay.handle(.failed(side.other)))
+            perform(flow, flow.relay.handle(.refused(by: side.other)))
         }
     }
 
@@ -48,7 +49,7 @@ extension Worker {
         let side: Side = flow.waitingFromClient?.request == request ? .client : .backend
         if side == .client { flow.waitingFromClient = nil } else { flow.waitingFromBackend = nil }
         flow.lastActivity = loop.now
-        perform(flow, flow.relay.handle(status < 0 ? .failed(side.other) : .drained(from: side)))
+        perform(flow, flow.relay.handle(status < 0 ? .refused(by: side.other) : .drained(from: side)))
     }
 
     private func perform(_ flow: Flow, _ action: RelayState.Action) {
@@ -66,13 +67,26 @@ extension Worker {
         }
     }
 
+    /// When bytes and a reset come together, libuv reads the bytes and then reports an end.
+    private func wasReset(_ flow: Flow, _ side: Side) -> Bool {
+        guard let handle = side == .client ? flow.client : flow.backend else { return false }
+        var descriptor: Int32 = -1
+        let generic = UnsafeMutableRawPointer(handle).assumingMemoryBound(to: uv_handle_t.self)
+        guard uv_fileno(generic, &descriptor) == 0 else { return false }
+        var error: Int32 = 0
+        var length = socklen_t(MemoryLayout<Int32>.size)
+        getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &error, &length)
+        // EPIPE is a reset that came after a proper end.
+        return error != 0 && error != EPIPE
+    }
+
     /// Nothing waits to be written towards this side, so that the end can be sent without going round the loop.
     private func shutdownWriting(_ flow: Flow, _ side: Side) {
         guard let handle = side == .client ? flow.client : flow.backend else { return }
         var descriptor: Int32 = -1
         let generic = UnsafeMutableRawPointer(handle).assumingMemoryBound(to: uv_handle_t.self)
         guard uv_fileno(generic, &descriptor) == 0, shutdown(descriptor, Int32(SHUT_WR)) == 0 else {
-            return perform(flow, flow.relay.handle(.failed(side)))
+            return perform(flow, flow.relay.handle(.refused(by: side)))
         }
     }
 }

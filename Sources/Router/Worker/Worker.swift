@@ -68,6 +68,7 @@ final class Atomic64: Sendable {
 /// One loop's part of the data plane: its listeners and its flows. Confined to its thread.
 final class Worker {
     static let bufferSize = 65_536
+    static let keptHandles = 1024
     private static let sweepTick: UInt64 = 250
 
     let number: Int

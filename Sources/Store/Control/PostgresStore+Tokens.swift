@@ -79,7 +79,7 @@ extension PostgresStore: ControlStore {
             try session.rows(
                 """
                 select t.*, s.name as space_name from tokens t left join spaces s on s.id = t.space_id
-                order by t.created_at, t.id
+                order by t.created_at, t.builtin desc, t.id
                 """
             ).map { try AccessToken($0) }
         }

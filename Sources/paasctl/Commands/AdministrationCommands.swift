@@ -61,7 +61,8 @@ struct Tokens: AsyncParsableCommand {
             abstract: "Make a token and print it: it is shown this once.")
         @Option(help: "admin, operator, developer, vnfm or viewer.") var role: String
         @Option(help: "The only space it may see. Default: all.") var space: String?
-        @Option(help: "A duration (90d, 12h, 30m) or a time (2030-01-31T00:00:00Z). Default: never.") var expires: String?
+        @Option(help: "A duration (90d, 12h, 30m) or a time (2030-01-31T00:00:00Z). Default: never.") var expires:
+            String?
         @OptionGroup var connection: ConnectionOptions
         @OptionGroup var output: JSONOption
 

@@ -86,7 +86,8 @@ struct Apps: AsyncParsableCommand {
 
         func run() async throws {
             guard confirm == name else {
-                throw ValidationError("this removes \(name) with its releases, config and logs; to do it, add --confirm \(name)")
+                throw ValidationError(
+                    "this removes \(name) with its releases, config and logs; to do it, add --confirm \(name)")
             }
             let client = try connection.session().client()
             let reply = try await client.send(.delete, "/api/v1/apps/\(URLText.encode(name))")

@@ -22,7 +22,8 @@ struct Config: AsyncParsableCommand {
             for member in members {
                 let text = member.value.stringValue ?? "(not text; paasctl config get \(member.name))"
                 Console.print(
-                    Console.safe("\(member.name):\(String(repeating: " ", count: width - member.name.count + 1))\(text)"))
+                    Console.safe(
+                        "\(member.name):\(String(repeating: " ", count: width - member.name.count + 1))\(text)"))
             }
         }
     }
@@ -70,7 +71,8 @@ struct Config: AsyncParsableCommand {
             let client = try connection.session().client()
             let reply = try await client.send(.patch, "/api/v1/apps/\(name)/config", body: .object(members))
             let keys = members.map(\.name).joined(separator: ", ")
-            try await client.report(reply, "Setting \(keys) and restarting \(name)", waits: wait.waits, json: output.isJSON)
+            try await client.report(
+                reply, "Setting \(keys) and restarting \(name)", waits: wait.waits, json: output.isJSON)
         }
 
         private func members() throws -> [JSONValue.Member] {
@@ -88,10 +90,14 @@ struct Config: AsyncParsableCommand {
             var members: [JSONValue.Member] = []
             for text in assignments {
                 guard let equals = text.utf8.firstIndex(of: UInt8(ascii: "=")) else {
-                    throw ValidationError("'\(text.prefix(40))' is not KEY=VALUE; for a value from a file: paasctl config set KEY --file F")
+                    throw ValidationError(
+                        "'\(text.prefix(40))' is not KEY=VALUE; for a value from a file: paasctl config set KEY --file F"
+                    )
                 }
                 let key = String(text[..<equals])
-                guard !members.contains(where: { $0.name == key }) else { throw ValidationError("\(key) is given twice") }
+                guard !members.contains(where: { $0.name == key }) else {
+                    throw ValidationError("\(key) is given twice")
+                }
                 members.append(try Self.member(key, Array(text[text.utf8.index(after: equals)...].utf8)))
             }
             return members

@@ -26,7 +26,8 @@ struct Login: AsyncParsableCommand {
         }
         let me = try await APIClient(api: address, token: trimmed, certificates: ca).get("/api/v1/whoami")
         try LoginFile(api: address.description, token: trimmed, certificates: ca).write(environment)
-        Console.note("Logged in to \(address) as \(me["name"]?.stringValue ?? "?") (\(me["role"]?.stringValue ?? "?")).")
+        Console.note(
+            "Logged in to \(address) as \(me["name"]?.stringValue ?? "?") (\(me["role"]?.stringValue ?? "?")).")
     }
 }
 

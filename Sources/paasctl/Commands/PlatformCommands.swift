@@ -50,7 +50,8 @@ struct Stacks: AsyncParsableCommand {
                 ["NAME", "STATE", "RUN IMAGE", "BUILD IMAGE", "ERROR"],
                 stacks.map {
                     [
-                        $0.text("name"), $0.text("state"), Self.size($0["runImageBytes"]), Self.size($0["buildImageBytes"]),
+                        $0.text("name"), $0.text("state"), Self.size($0["runImageBytes"]),
+                        Self.size($0["buildImageBytes"]),
                         $0["error"]?["detail"]?.stringValue ?? "-",
                     ]
                 })
@@ -72,7 +73,8 @@ struct Stacks: AsyncParsableCommand {
             let client = try connection.session().client()
             let path = "/api/v1/stacks/\(URLText.encode(name))"
             var stack = try await client.send(.post, path + "/build").json
-            Console.note("Building stack \(name)... \(wait.waits ? "this takes minutes" : "accepted; see: paasctl stacks")")
+            Console.note(
+                "Building stack \(name)... \(wait.waits ? "this takes minutes" : "accepted; see: paasctl stacks")")
             while wait.waits, stack.text("state") == "building" {
                 try await Task.sleep(for: .seconds(1))
                 stack = try await client.get(path)
@@ -117,7 +119,10 @@ struct Status: AsyncParsableCommand {
         let status = try await connection.session().client().get("/api/v1/status")
         if output.isJSON { return Console.print(json: status) }
         Console.fields([
-            ("Platform", "\(status.text("state")), version \(status.text("version")), instance \(status.text("instance"))"),
+            (
+                "Platform",
+                "\(status.text("state")), version \(status.text("version")), instance \(status.text("instance"))"
+            ),
             ("Apps", status.text("apps")),
             ("Processes", "\(status.text("processesUp")) of \(status.text("processesWanted")) up"),
             ("Builds", "\(status.text("activeBuilds")) active"),

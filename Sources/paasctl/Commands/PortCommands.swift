@@ -38,7 +38,8 @@ struct Ports: AsyncParsableCommand {
         @Option(help: "Process type that it leads to. Default: web.") var process: String?
         @Option(help: "Port that the process listens on. Default: 5000 for a type's first binding, then 5001 …")
         var target: Int?
-        @Option(name: .customLong("public"), help: "Public port. Default: a free one of the range.") var publicPort: Int?
+        @Option(name: .customLong("public"), help: "Public port. Default: a free one of the range.") var publicPort:
+            Int?
         @Option(help: "Host name (http, tls).") var host: String?
         @Option(help: "Path prefix (http).") var path: String?
         @Option(help: "none or source.") var affinity: String?
@@ -66,7 +67,8 @@ struct Ports: AsyncParsableCommand {
                 .put, "/api/v1/apps/\(app)/ports/\(URLText.encode(name))", body: .object(members))
             if output.isJSON { return Console.print(json: reply.json) }
             Console.note("\(reply.status == 201 ? "Adding" : "Changing") port \(name) of \(app)... done")
-            Console.print("\(Ports.publicAddress(reply.json)) -> \(reply.json.text("process")):\(reply.json.text("targetPort"))")
+            Console.print(
+                "\(Ports.publicAddress(reply.json)) -> \(reply.json.text("process")):\(reply.json.text("targetPort"))")
         }
     }
 

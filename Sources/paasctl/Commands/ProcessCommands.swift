@@ -66,7 +66,10 @@ struct Scale: AsyncParsableCommand {
         Console.table(
             ["TYPE", "QUANTITY", "MEMORY", "CPU", "QOS"],
             types.map {
-                [$0.name, $0.value.text("quantity"), $0.value.text("memory"), $0.value.text("cpu"), $0.value.text("qos")]
+                [
+                    $0.name, $0.value.text("quantity"), $0.value.text("memory"), $0.value.text("cpu"),
+                    $0.value.text("qos"),
+                ]
             })
     }
 }
@@ -87,7 +90,9 @@ struct Processes: AsyncParsableCommand {
             let client = try connection.session().client()
             let processes = try await client.list("/api/v1/apps/\(name)/processes")
             if output.isJSON { return Console.print(json: .array(processes)) }
-            if processes.isEmpty { return Console.note("No processes; start some with: paasctl scale TYPE=1 -a \(name)") }
+            if processes.isEmpty {
+                return Console.note("No processes; start some with: paasctl scale TYPE=1 -a \(name)")
+            }
             var commands: JSONValue = .null
             if let version = try await client.get("/api/v1/apps/\(name)")["currentRelease"]?.integerValue {
                 commands = try await client.get("/api/v1/apps/\(name)/releases/\(version)")["processTypes"] ?? .null
@@ -105,7 +110,9 @@ struct Processes: AsyncParsableCommand {
 
         static func line(_ process: JSONValue, now: Timestamp) -> String {
             var line = "\(process.text("name")): \(process.text("state")) v\(process.text("release"))"
-            if let since = process["since"]?.stringValue.flatMap({ Timestamp($0) }) { line += " " + Age.text(since, now: now) }
+            if let since = process["since"]?.stringValue.flatMap({ Timestamp($0) }) {
+                line += " " + Age.text(since, now: now)
+            }
             if let restarts = process["restarts"]?.integerValue, restarts > 0 { line += ", \(restarts) restarts" }
             if let code = process["exitCode"]?.integerValue { line += ", exit code \(code)" }
             if let reason = process["reason"]?.stringValue { line += ", \(reason)" }
@@ -127,7 +134,8 @@ struct Processes: AsyncParsableCommand {
             var path = "/api/v1/apps/\(try app.name())/processes"
             if let name { path += "/\(URLText.encode(name))" }
             let reply = try await client.send(.delete, path)
-            try await client.report(reply, "Restarting \(name ?? "all processes")", waits: wait.waits, json: output.isJSON)
+            try await client.report(
+                reply, "Restarting \(name ?? "all processes")", waits: wait.waits, json: output.isJSON)
         }
     }
 }

@@ -19,7 +19,8 @@ struct Releases: AsyncParsableCommand {
             if output.isJSON { return Console.print(json: releases) }
             let items = releases.arrayValue ?? []
             if items.isEmpty { return Console.note("No releases yet; make one with: git push paas main") }
-            let current = items.first { $0.text("state") == "current" }.map { " - Current: v\($0.text("version"))" } ?? ""
+            let current =
+                items.first { $0.text("state") == "current" }.map { " - Current: v\($0.text("version"))" } ?? ""
             Console.print("=== \(name) Releases\(current)")
             Console.table(
                 ["VERSION", "STATE", "DESCRIPTION", "BY", "CREATED"],
@@ -46,7 +47,8 @@ struct Releases: AsyncParsableCommand {
             if output.isJSON { return Console.print(json: json) }
             Console.print("=== \(name) v\(number)")
             Console.fields([
-                ("State", json.text("state")), ("Description", json.text("description")), ("Commit", json.text("commit")),
+                ("State", json.text("state")), ("Description", json.text("description")),
+                ("Commit", json.text("commit")),
                 ("Slug", json.text("slug")), ("Config", "version \(json.text("configVersion"))"),
                 ("By", json.text("createdBy")), ("Created", json.text("createdAt")),
             ])

@@ -140,14 +140,16 @@ struct APIClient: Sendable {
         let what: String
         switch error {
         case let error as HTTPClientError where error == .connectTimeout: what = "no answer within 10 s"
-        case let error as HTTPClientError where error == .deadlineExceeded: what = "no answer within \(timeoutSeconds) s"
+        case let error as HTTPClientError where error == .deadlineExceeded:
+            what = "no answer within \(timeoutSeconds) s"
         case let error as HTTPClientError where error == .remoteConnectionClosed: what = "it closed the connection"
         default:
             let text = "\(error)"
             what = text.contains("ECONNREFUSED") || text.contains("refused") ? "connection refused" : text
         }
         return ConnectionLost(
-            reason: "the API at \(api) can't be reached: \(what); check that the platform runs (sudo bin/up), and the address in --api, PAAS_API or paasctl login"
+            reason:
+                "the API at \(api) can't be reached: \(what); check that the platform runs (sudo bin/up), and the address in --api, PAAS_API or paasctl login"
         )
     }
 

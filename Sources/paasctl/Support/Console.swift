@@ -23,7 +23,8 @@ enum Console {
         var out = String.UnicodeScalarView()
         for scalar in text.unicodeScalars {
             // Colours (ESC … m) of a program's own output go through; other controls could rewrite the screen.
-            let isControl = (scalar.value < 32 && scalar != "\t" && scalar != "\u{1B}") || (127..<160).contains(scalar.value)
+            let isControl =
+                (scalar.value < 32 && scalar != "\t" && scalar != "\u{1B}") || (127..<160).contains(scalar.value)
             out.append(isControl ? "\u{FFFD}" : scalar)
         }
         return String(out)
@@ -47,12 +48,15 @@ enum Console {
     static func table(_ header: [String], _ rows: [[String]]) {
         var widths = header.map(\.count)
         for row in rows {
-            for (index, cell) in row.enumerated() where index < widths.count { widths[index] = max(widths[index], cell.count) }
+            for (index, cell) in row.enumerated() where index < widths.count {
+                widths[index] = max(widths[index], cell.count)
+            }
         }
         for row in [header] + rows {
             var line = ""
             for (index, cell) in row.enumerated() {
-                line += index == row.count - 1 ? cell : cell + String(repeating: " ", count: widths[index] - cell.count + 2)
+                line +=
+                    index == row.count - 1 ? cell : cell + String(repeating: " ", count: widths[index] - cell.count + 2)
             }
             print(safe(line))
         }

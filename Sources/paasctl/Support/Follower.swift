@@ -24,7 +24,9 @@ struct Follower {
             if let lastID { headers.append(("Last-Event-ID", lastID)) }
             var item = Item(data: "")
             do {
-                try await client.lines(path, query: lastID == nil ? query : query.filter { $0.0 != "tail" }, headers: headers) {
+                try await client.lines(
+                    path, query: lastID == nil ? query : query.filter { $0.0 != "tail" }, headers: headers
+                ) {
                     line in
                     attempts = 0
                     if line.isEmpty {

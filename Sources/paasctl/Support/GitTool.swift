@@ -62,7 +62,8 @@ enum GitTool {
         let url: String?
         do { url = try remoteURL("paas") } catch { url = nil }
         guard let url else {
-            throw ValidationError("which app? Give -a APP, or run this in a checkout with a git remote 'paas' (paasctl git remote APP)")
+            throw ValidationError(
+                "which app? Give -a APP, or run this in a checkout with a git remote 'paas' (paasctl git remote APP)")
         }
         guard let name = appName(url: url) else {
             throw Failure("the git remote 'paas' (\(url)) leads to no app; give -a APP, or: paasctl git remote APP")
@@ -86,7 +87,9 @@ enum GitTool {
         if let present = try remoteURL("paas") {
             if present != url {
                 guard replace else {
-                    Console.note("The git remote 'paas' leads to \(present) and was left alone; to change it: paasctl git remote \(app)")
+                    Console.note(
+                        "The git remote 'paas' leads to \(present) and was left alone; to change it: paasctl git remote \(app)"
+                    )
                     return
                 }
                 try must(["remote", "set-url", "paas", url])
@@ -108,7 +111,8 @@ enum GitTool {
 
     /// `paasctl` where it is found by name, else this program's own path, quoted for the shell that git uses for helpers.
     private static func helperCommand() -> String {
-        for directory in (Session.processEnvironment()["PATH"] ?? "").split(separator: ":") where access("\(directory)/paasctl", X_OK) == 0 {
+        for directory in (Session.processEnvironment()["PATH"] ?? "").split(separator: ":")
+        where access("\(directory)/paasctl", X_OK) == 0 {
             return "paasctl"
         }
         var buffer = [UInt8](repeating: 0, count: 4096)

@@ -35,7 +35,9 @@ enum StandardInput {
         }
         defer { close(terminal) }
         var saved = termios()
-        guard tcgetattr(terminal, &saved) == 0 else { throw Failure("the terminal can't be set up: \(errorText(errno))") }
+        guard tcgetattr(terminal, &saved) == 0 else {
+            throw Failure("the terminal can't be set up: \(errorText(errno))")
+        }
         var silent = saved
         // Ctrl-C comes as a byte, so that the terminal's state can be put back before leaving.
         silent.c_lflag &= ~tcflag_t(ECHO | ICANON | ISIG)

@@ -1,3 +1,4 @@
+import CShim
 import Crypto
 import Domain
 import Glibc
@@ -57,9 +58,12 @@ import Testing
                 #expect(open(path + "/new", O_WRONLY | O_CREAT, 0o600) == -1 && errno == EROFS)
             }
             // As seen from a user namespace with the slot's range: uid 1000.
+            let map = "0 \(f.uid(2) - 1000) 65536"
+            let userns = OwnedFD(try Syscall.shim("user namespace", slipway_userns_create(map, map)))
             let seen = try output(
-                "/usr/bin/unshare",
-                ["--user", "--map-users=0:\(f.uid(2) - 1000):65536", "--map-groups=0:\(f.uid(2) - 1000):65536", "stat", "-c", "%u:%g", two + "/run"])
+                "/usr/bin/nsenter",
+                ["--user=/proc/\(getpid())/fd/\(userns.raw)", "--setuid=0", "--setgid=0", "stat", "-c", "%u:%g", two + "/run"])
+            _ = userns.raw
             #expect(seen == "1000:1000\n")
 
             #expect(failure { try f.service.removeSlug(slug.digest) }?.code == .conflict)
@@ -171,7 +175,7 @@ import Testing
 
     @Test func oddNamesAndDepthsArriveInTheImage() throws {
         try ImageFixture.with { f throws in
-            let names = ["new\nline", " space ", "grün-日本", String(repeating: "n", count: 255), "-rf", "a\\b\"c", "*"]
+            let names = ["new\nline", " space ", "grün-日本", String(repeating: "n", count: 254), "-rf", "a\\b\"c", "*"]
             var deep = ""
             for i in 0..<150 { deep += (deep.isEmpty ? "" : "/") + "directory-\(i)" }
             let big = 24 << 20
@@ -189,6 +193,14 @@ import Testing
             #expect(try status(target + "/big").st_size == big)
             #expect(try status(target + "/big").st_ino == status(target + "/again").st_ino)
             #expect(slug.sizeBytes < Int64(big) + (1 << 20))
+        }
+    }
+
+    @Test func namesThatAnImageCantHoldAreRefused() throws {
+        try ImageFixture.with { f throws in
+            let error = failure { _ = try f.slug { try write($0 + "/" + String(repeating: "n", count: 255), "x") } }
+            #expect(error?.code == .invalid)
+            #expect(error?.message.contains("has 255 bytes") == true)
         }
     }
 

@@ -31,7 +31,12 @@ struct ContainerLifecycleTests {
             let ready = try await engine.wait(for: spec.id, "ready") { $0.ready }
             let address = try #require(ready.address4)
             let reply = try Command(
-                ProcessSpec("/usr/bin/python3", ["-c", "import socket,sys; print(socket.create_connection((sys.argv[1],5000),5).recv(99))", address])
+                ProcessSpec(
+                    "/usr/bin/python3",
+                    [
+                        "-c", "import socket,sys; print(socket.create_connection((sys.argv[1],5000),5).recv(99))",
+                        address,
+                    ])
             ).run()
             #expect(reply.text.contains("hello"), "\(reply.errorText)")
             // The process is the app's own: bash has replaced itself.
@@ -55,7 +60,8 @@ struct ContainerLifecycleTests {
             let odd: [UInt8] = Array("a\nb'\"$HOME `x` \\ é ".utf8) + [0xFF, 0xFE, 1]
             let large = [UInt8](repeating: 120, count: 100_000)
             let out = try await engine.output(
-                of: #"python3 -c 'import os; print(os.environb[b"ODD"].hex()); print(len(os.environb[b"LARGE"])); print(os.environ["FROM_PROFILE_D"], os.environ["ORDER"], os.environ["FROM_PROFILE"], os.getcwd(), os.environ["HOME"], os.uname().nodename)'"#,
+                of:
+                    #"python3 -c 'import os; print(os.environb[b"ODD"].hex()); print(len(os.environb[b"LARGE"])); print(os.environ["FROM_PROFILE_D"], os.environ["ORDER"], os.environ["FROM_PROFILE"], os.getcwd(), os.environ["HOME"], os.uname().nodename)'"#,
                 environment: [
                     EnvironmentVariable(name: "ODD", value: odd), EnvironmentVariable(name: "LARGE", value: large),
                 ])
@@ -67,9 +73,12 @@ struct ContainerLifecycleTests {
     @Test func itIsShutIn() async throws {
         try await withEngine { engine in
             let out = try await engine.output(
-                of: "id -u; grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/self/status 2>/dev/null || cat /proc/self/status; ls /sys/class/net; touch /app/x && echo app-writable; touch /tmp/y && echo tmp-writable; touch /usr/z 2>/dev/null || echo usr-closed; mount -t tmpfs x /tmp 2>/dev/null || echo no-mount; head -c 1 /proc/kcore | wc -c; python3 -c 'import socket; s=socket.socket(); s.bind((\"\",80)); print(\"port80\")'; cat /paas/environment >/dev/null && echo own-env")
+                of:
+                    "id -u; grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/self/status 2>/dev/null || cat /proc/self/status; ls /sys/class/net; touch /app/x && echo app-writable; touch /tmp/y && echo tmp-writable; touch /usr/z 2>/dev/null || echo usr-closed; mount -t tmpfs x /tmp 2>/dev/null || echo no-mount; head -c 1 /proc/kcore | wc -c; python3 -c 'import socket; s=socket.socket(); s.bind((\"\",80)); print(\"port80\")'; cat /paas/environment >/dev/null && echo own-env"
+            )
             let text = out.joined(separator: "\n")
-            for line in ["1000", "app-writable", "tmp-writable", "usr-closed", "no-mount", "port80", "own-env", "eth0"] {
+            for line in ["1000", "app-writable", "tmp-writable", "usr-closed", "no-mount", "port80", "own-env", "eth0"]
+            {
                 #expect(out.contains(line), "\(line) in \(text)")
             }
             #expect(text.contains("CapBnd:\t0000000000000000"))

@@ -28,7 +28,8 @@ final class TestEngine: @unchecked Sendable {
         environment = [
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "PAAS_DATA_DIR": root + "/data", "PAAS_RUN_DIR": root + "/run", "PAAS_INSTANCE": instance,
-            "PAAS_SUBNETS": "10.\(Int.random(in: 221...239)).\(net).0/20,fd5a:\(tag.suffix(4))::/48", "PAAS_USER": "root",
+            "PAAS_SUBNETS": "10.\(Int.random(in: 221...239)).\(net).0/20,fd5a:\(tag.suffix(4))::/48",
+            "PAAS_USER": "root",
             "PAAS_PREFIX": root + "/prefix", "PAAS_LOG_BUDGET_BYTES": "1048576",
         ]
         settings = try Settings(environment: environment, file: "")
@@ -40,7 +41,8 @@ final class TestEngine: @unchecked Sendable {
         get throws {
             var buffer = [CChar](repeating: 0, count: 4096)
             let n = readlink("/proc/self/exe", &buffer, 4095)
-            var folder = Files.parent(String(decoding: buffer.prefix(max(0, n)).map { UInt8(bitPattern: $0) }, as: UTF8.self))
+            var folder = Files.parent(
+                String(decoding: buffer.prefix(max(0, n)).map { UInt8(bitPattern: $0) }, as: UTF8.self))
             while folder != "/" {
                 if access(folder + "/paas-engine", X_OK) == 0 { return folder + "/paas-engine" }
                 folder = Files.parent(folder)
@@ -155,7 +157,8 @@ final class TestEngine: @unchecked Sendable {
     // MARK: - Files
 
     private static let programs = [
-        "bash", "cat", "sleep", "ls", "id", "env", "head", "mkdir", "mount", "stat", "sort", "tr", "wc", "python3", "dd", "touch",
+        "bash", "cat", "sleep", "ls", "id", "env", "head", "mkdir", "mount", "stat", "sort", "tr", "wc", "python3",
+        "dd", "touch",
     ]
 
     /// A root with a shell and Python, copied from the host, as the images that the engine mounts.

@@ -1,0 +1,91 @@
+import Builder
+import Domain
+import FoundationEssentials
+import Glibc
+import Logging
+import Testing
+
+/// A world, a folder for logs, and coordinators that come and go.
+final class Bench: Sendable {
+    let world = FakeWorld()
+    let directory: String
+    static let commit = String(repeating: "1", count: 40)
+    static let zero = PushCommand.zero
+
+    init() { directory = "/tmp/builder-test-\(UUID().uuidString)" }
+    deinit {
+        if let stream = opendir(directory) {
+            while let entry = readdir(stream) {
+                let name = withUnsafeBytes(of: &entry.pointee.d_name) {
+                    String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+                }
+                unlink("\(directory)/\(name)")
+            }
+            closedir(stream)
+            rmdir(directory)
+        }
+    }
+
+    var log: FileBuildLog { FileBuildLog(directory: directory) }
+    var principal: Principal { Principal(token: .random(), name: "dev", role: .developer, space: nil) }
+
+    func coordinator(_ paasd: FakePaasd) throws -> BuildCoordinator {
+        let world = world
+        return BuildCoordinator(
+            BuildParts(
+                store: paasd, engine: paasd, buildEngine: paasd, sources: paasd, scheduler: paasd, faults: paasd,
+                log: log,
+                ports: { (_) async throws(PaaSError) in world.with { $0.ports } },
+                release: { (_, version) async throws(PaaSError) in
+                    guard let release = world.with({ $0.releases[version] }) else { throw PaaSError(.notFound, "none") }
+                    return release
+                },
+                settings: try Settings(environment: ["PAAS_BUILD_CONCURRENCY": "1"], file: ""), environment: [:],
+                epoch: 1, now: { Timestamp(microseconds: 1) },
+                logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }))
+    }
+
+    /// Runs `body` with a coordinator that drives builds meanwhile.
+    func running<T: Sendable>(
+        dieAt: FaultPoint? = nil, _ body: @Sendable (BuildCoordinator, PushService, FakePaasd) async throws -> T
+    ) async throws -> T {
+        let paasd = FakePaasd(world, dieAt: dieAt)
+        let builds = try coordinator(paasd)
+        let loop = Task { try await builds.run() }
+        let service = PushService(
+            builds: builds, store: paasd, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        let result: Result<T, any Error>
+        do { result = .success(try await body(builds, service, paasd)) } catch { result = .failure(error) }
+        paasd.kill()
+        loop.cancel()
+        _ = await loop.result
+        return try result.get()
+    }
+
+    func push(
+        _ service: PushService, _ refs: [(String, String, String)] = [("refs/heads/main", Bench.zero, Bench.commit)],
+        options: [String] = []
+    ) async -> (decisions: [String: RefDecision], lines: [String]) {
+        let lines = Lines()
+        let decisions = await service.handle(
+            PushRequest(
+                app: world.app.id, principal: principal,
+                commands: refs.map { PushCommand(ref: $0.0, old: $0.1, new: $0.2) }, options: options)
+        ) { reply in if let line = reply.line { await lines.add(line) } }
+        return (decisions, await lines.all)
+    }
+
+    func eventually(_ what: Comment, _ condition: @Sendable () async throws -> Bool) async throws {
+        let start = ContinuousClock.now
+        while ContinuousClock.now - start < .seconds(20) {
+            if try await condition() { return }
+            try await Task.sleep(for: .milliseconds(10))
+        }
+        Issue.record(what)
+    }
+}
+
+actor Lines {
+    var all: [String] = []
+    func add(_ line: String) { all.append(line) }
+}

@@ -1,0 +1,340 @@
+import Builder
+import Domain
+import FoundationEssentials
+import Logging
+import Synchronization
+
+/// The durable world of a test: database, engine and repositories in memory. Survives any number of coordinators.
+final class FakeWorld: Sendable {
+    struct State {
+        var app: App
+        var builds: [BuildID: Build] = [:]
+        var cancelled: Set<BuildID> = []
+        var slugRows: Set<SlugDigest> = []
+        var releases: [Int: Release] = [:]
+        var refs: [String: String] = [:]
+        var pins: Set<BuildID> = []
+        var head: String?
+        var volumes: Set<BuildID> = []
+        var keptCaches: [Bool] = []
+        var slugFiles: Set<SlugDigest> = []
+        var removedRepositories: [AppID] = []
+        var repositories: [AppID] = []
+        var containers: [InstanceID: ContainerObservation] = [:]
+        var output: [InstanceID: [String]] = [:]
+        var ensured: [ContainerSpec] = []
+        var files: [String: String] = ["app/Procfile": "web: ./run\n", "result/detected": "Python\n"]
+        var facts = TreeFacts(
+            files: 3, totalBytes: 100, largestFile: "a", largestBytes: 50, lfsPointers: [], gitlinks: [],
+            hasGitmodules: false)
+        var ports: [PortBinding] = []
+        /// What a build container does: lines, exit code. Nil: it keeps running.
+        var script: (lines: [String], exit: Int32)? = (["-----> Python app detected"], 0)
+        var timedOut = false
+        var outOfMemory = false
+        /// What becomes of a new release by itself.
+        var rollout: Release.State = .current
+        var rolloutOutput: String?
+        var fetches = 0
+        var observers: [Int: AsyncThrowingStream<EngineEvent, any Error>.Continuation] = [:]
+        var nextObserver = 0
+    }
+    let state: Mutex<State>
+    static let digest = SlugDigest(hex: String(repeating: "a", count: 64))
+
+    init() {
+        let now = Timestamp(microseconds: 0)
+        let app = App(
+            id: .random(), name: "dns", space: .random(), spaceName: "default", networkIndex: 0, uidSlot: 0,
+            stack: "debian-13", createdAt: now, updatedAt: now)
+        state = Mutex(State(app: app, repositories: [app.id]))
+    }
+
+    func with<T>(_ body: (inout sending State) throws -> sending T) rethrows -> T {
+        try state.withLock { state in try body(&state) }
+    }
+    var app: App { with { $0.app } }
+    var build: Build? { with { $0.builds.values.max { $0.number < $1.number } } }
+
+    func exit(_ id: InstanceID, code: Int32) {
+        let seen: ContainerObservation? = with { state in
+            state.containers[id]?.state = .exited
+            state.containers[id]?.exitCode = code
+            state.containers[id]?.timedOut = state.timedOut
+            state.containers[id]?.outOfMemory = state.outOfMemory
+            return state.containers[id]
+        }
+        if let seen { send(.changed(seen)) }
+    }
+
+    func send(_ event: EngineEvent) {
+        let all = with { Array($0.observers.values) }
+        for one in all { one.yield(event) }
+    }
+}
+
+/// One paasd in that world. After `kill` nothing that it does has any effect, as after SIGKILL.
+final class FakePaasd: Sendable, FaultInjector {
+    let world: FakeWorld
+    let dieAt: FaultPoint?
+    private let dead = Mutex(false)
+
+    init(_ world: FakeWorld, dieAt: FaultPoint? = nil) {
+        self.world = world
+        self.dieAt = dieAt
+    }
+
+    var isDead: Bool { dead.withLock { $0 } }
+    func kill() { dead.withLock { $0 = true } }
+    func reached(_ point: FaultPoint) { if point == dieAt { kill() } }
+    func alive() throws(PaaSError) {
+        if isDead { throw PaaSError(.stale, "killed") }
+    }
+}
+
+extension FakePaasd: SchedulerWakeup { func wake(_ app: AppID) {} }
+
+extension FakePaasd: BuildStore {
+    func app(_ id: AppID) async throws(PaaSError) -> App {
+        try alive()
+        return world.app
+    }
+    func app(named name: String) async throws(PaaSError) -> App {
+        try alive()
+        return world.app
+    }
+    func buildConfig(_ app: AppID) async throws(PaaSError) -> (vars: ConfigVars, version: Int) {
+        try alive()
+        return (["GREETING": try ConfigValue("hello")], 1)
+    }
+    func createBuild(_ request: BuildRequest, now: Timestamp) async throws(PaaSError) -> Build {
+        try alive()
+        let made: Build? = world.with { state in
+            if state.builds.values.contains(where: { !$0.state.isFinal }) { return nil }
+            let build = Build(
+                id: request.id, number: state.builds.count + 1, app: request.app, state: .queued,
+                source: request.source, options: request.options, stack: "debian-13", createdBy: request.createdBy,
+                createdAt: now)
+            state.builds[build.id] = build
+            return build
+        }
+        guard let made else { throw PaaSError(.conflict, "a build is in progress") }
+        return made
+    }
+    func build(_ id: BuildID) async throws(PaaSError) -> Build {
+        try alive()
+        guard let build = world.with({ $0.builds[id] }) else { throw PaaSError(.notFound, "no such build") }
+        return build
+    }
+    func activeBuilds() async throws(PaaSError) -> [Build] {
+        try alive()
+        return world.with { $0.builds.values.filter { !$0.state.isFinal }.sorted { $0.number < $1.number } }
+    }
+    func buildsAwaitingRef() async throws(PaaSError) -> [Build] {
+        try alive()
+        return world.with { state in
+            state.builds.values.filter { build in
+                guard build.state == .succeeded, build.source.kind == .push, !build.refMoved, let v = build.release
+                else { return false }
+                return state.releases[v]?.state == .current
+            }
+        }
+    }
+    func startBuild(_ id: BuildID, now: Timestamp) async throws(PaaSError) {
+        try alive()
+        world.with { $0.builds[id]?.state = .running }
+    }
+    func setBuildpacks(_ id: BuildID, _ buildpacks: [Build.UsedBuildpack]) async throws(PaaSError) {
+        try alive()
+        world.with { $0.builds[id]?.buildpacks = buildpacks }
+    }
+    func failBuild(_ id: BuildID, state: Build.State, error: ErrorReport, now: Timestamp) async throws(PaaSError) {
+        try alive()
+        world.with {
+            $0.builds[id]?.state = state
+            $0.builds[id]?.error = error
+        }
+    }
+    func requestCancel(_ id: BuildID, now: Timestamp) async throws(PaaSError) -> Bool {
+        try alive()
+        return world.with { state in
+            guard let build = state.builds[id], !build.state.isFinal else { return false }
+            state.cancelled.insert(id)
+            return true
+        }
+    }
+    func cancelRequested(_ id: BuildID) async throws(PaaSError) -> Bool {
+        try alive()
+        return world.with { $0.cancelled.contains(id) }
+    }
+    func recordSlug(_ slug: Slug, build: BuildID) async throws(PaaSError) {
+        try alive()
+        world.with {
+            $0.slugRows.insert(slug.digest)
+            $0.builds[build]?.slug = slug.digest
+        }
+    }
+    func completeBuild(_ id: BuildID, slug: Slug, portRange: ClosedRange<UInt16>, now: Timestamp)
+        async throws(PaaSError) -> Release?
+    {
+        try alive()
+        return world.with { state in
+            state.builds[id]?.state = .succeeded
+            if state.builds[id]?.options.buildOnly == true { return nil }
+            let release = Release(
+                id: .random(), version: state.releases.count + 1, app: state.app.id, state: state.rollout,
+                slug: slug.digest, stack: slug.stack, processTypes: slug.processTypes, configVersion: 1,
+                description: "", createdBy: "", createdAt: now, output: state.rolloutOutput)
+            state.releases[release.version] = release
+            state.builds[id]?.release = release.version
+            return release
+        }
+    }
+    func markRefMoved(_ id: BuildID) async throws(PaaSError) {
+        try alive()
+        world.with { $0.builds[id]?.refMoved = true }
+    }
+    func fixDeployBranch(_ app: AppID, _ branch: String) async throws(PaaSError) -> String {
+        try alive()
+        return world.with { state in
+            let fixed = state.app.deployBranch ?? branch
+            state.app.deployBranch = fixed
+            return fixed
+        }
+    }
+    func releaseState(_ app: AppID, version: Int) async throws(PaaSError) -> (state: Release.State, output: String?) {
+        try alive()
+        guard let release = world.with({ $0.releases[version] }) else { throw PaaSError(.notFound, "no release") }
+        return (release.state, release.output)
+    }
+    func knownSlugs() async throws(PaaSError) -> Set<SlugDigest> { world.with { $0.slugRows } }
+    func knownApps() async throws(PaaSError) -> Set<AppID> { [world.app.id] }
+    func knownBuilds(_ app: AppID) async throws(PaaSError) -> Set<BuildID> { world.with { Set($0.builds.keys) } }
+}
+
+extension FakePaasd: SourceRepositories {
+    func create(app: AppID) async throws(PaaSError) {}
+    func remove(app: AppID) async throws(PaaSError) {
+        try alive()
+        world.with { $0.removedRepositories.append(app) }
+    }
+    func list() async throws(PaaSError) -> [AppID] { world.with { $0.repositories } }
+    func pin(app: AppID, build: BuildID, commit: String) async throws(PaaSError) {
+        try alive()
+        _ = world.with { $0.pins.insert(build) }
+    }
+    func unpin(app: AppID, build: BuildID) async throws(PaaSError) {
+        try alive()
+        _ = world.with { $0.pins.remove(build) }
+    }
+    func pins(app: AppID) async throws(PaaSError) -> [BuildID] { world.with { Array($0.pins) } }
+    func resolve(app: AppID, revision: String) async throws(PaaSError) -> String { revision }
+    func commitInfo(app: AppID, commit: String) async throws(PaaSError) -> CommitInfo {
+        throw PaaSError(.notFound, "no commit")
+    }
+    func inspect(app: AppID, commit: String) async throws(PaaSError) -> TreeFacts {
+        try alive()
+        return world.with { $0.facts }
+    }
+    func checkout(app: AppID, commit: String, into directory: String, limitBytes: Int64) async throws(PaaSError) {
+        try alive()
+    }
+    func updateRef(app: AppID, ref: String, old: String?, new: String) async throws(PaaSError) {
+        try alive()
+        let done = world.with { state in
+            guard state.refs[ref] == old else { return false }
+            state.refs[ref] = new
+            return true
+        }
+        if !done { throw PaaSError(.conflict, "ref moved") }
+    }
+    func readRef(app: AppID, ref: String) async throws(PaaSError) -> String? { world.with { $0.refs[ref] } }
+    func setHead(app: AppID, branch: String) async throws(PaaSError) {
+        try alive()
+        world.with { $0.head = branch }
+    }
+}
+
+extension FakePaasd: BuildEngine {
+    func createBuildVolume(
+        build: BuildID, app: AppID, uidSlot: Int, sizeBytes: Int64, clearCache: Bool, epoch: Int64
+    ) async throws(PaaSError) -> String {
+        try alive()
+        _ = world.with { $0.volumes.insert(build) }
+        return "/volume"
+    }
+    func sealSource(build: BuildID, uidSlot: Int, epoch: Int64) async throws(PaaSError) { try alive() }
+    func readBuildFile(build: BuildID, path: String, limit: Int) async throws(PaaSError) -> [UInt8]? {
+        try alive()
+        return world.with { $0.files[path].map { Array($0.utf8.prefix(limit)) } }
+    }
+    func packSlug(build: BuildID, uidSlot: Int, limitBytes: Int64, epoch: Int64) async throws(PaaSError) -> PackedSlug {
+        try alive()
+        guard let digest = FakeWorld.digest else { throw PaaSError(.internal, "digest") }
+        _ = world.with { $0.slugFiles.insert(digest) }
+        return PackedSlug(digest: digest, sizeBytes: 1000, imageBytes: 2048, files: 3)
+    }
+    func finishBuildVolume(build: BuildID, app: AppID, keepCache: Bool, epoch: Int64) async throws(PaaSError) {
+        try alive()
+        world.with { if $0.volumes.remove(build) != nil { $0.keptCaches.append(keepCache) } }
+    }
+    func listBuildVolumes() async throws(PaaSError) -> [BuildID] { world.with { Array($0.volumes) } }
+    func listSlugs() async throws(PaaSError) -> [SlugDigest] { world.with { Array($0.slugFiles) } }
+    func removeSlug(_ digest: SlugDigest, epoch: Int64) async throws(PaaSError) {
+        try alive()
+        _ = world.with { $0.slugFiles.remove(digest) }
+    }
+    func removeCache(app: AppID, epoch: Int64) async throws(PaaSError) { try alive() }
+    func listStacks() async throws(PaaSError) -> [StackInfo] { [] }
+    func buildStack(_ name: String, epoch: Int64) async throws(PaaSError) {}
+}
+
+extension FakePaasd: ContainerEngine {
+    func capabilities() async throws(PaaSError) -> EngineCapabilities {
+        EngineCapabilities(seesSockets: true, node: "n", bootID: "b", runtime: "fake")
+    }
+    func ensure(_ spec: ContainerSpec) async throws(PaaSError) -> ContainerObservation {
+        try alive()
+        let (seen, script) = world.with { state in
+            state.ensured.append(spec)
+            let seen = ContainerObservation(
+                id: spec.id, app: spec.app, name: spec.name, isBuild: true, epoch: spec.epoch, generation: 0,
+                state: .running, node: "n", bootID: "b")
+            state.containers[spec.id] = seen
+            state.output[spec.id] = state.script?.lines ?? ["       working"]
+            return (seen, state.script)
+        }
+        world.send(.changed(seen))
+        if let script { world.exit(spec.id, code: script.exit) }
+        return seen
+    }
+    func stop(_ id: InstanceID, graceSeconds: Int, epoch: Int64) async throws(PaaSError) {
+        try alive()
+        if world.with({ $0.containers[id]?.state == .running }) { world.exit(id, code: 143) }
+    }
+    func remove(_ id: InstanceID, epoch: Int64) async throws(PaaSError) {
+        try alive()
+        world.with { $0.containers[id] = nil }
+        world.send(.removed(id))
+    }
+    func observe(epoch: Int64) async throws(PaaSError) -> AsyncThrowingStream<EngineEvent, any Error> {
+        try alive()
+        let (stream, continuation) = AsyncThrowingStream<EngineEvent, any Error>.makeStream()
+        world.with { state in
+            state.nextObserver += 1
+            state.observers[state.nextObserver] = continuation
+            continuation.yield(.list(Array(state.containers.values)))
+        }
+        return stream
+    }
+    func logs(app: AppID, instance: InstanceID?, after: LogCursor?, limit: Int) async throws(PaaSError) -> LogPage {
+        try alive()
+        let from = after.flatMap { Int($0.value) } ?? 0
+        let all = world.with { state in instance.flatMap { state.output[$0] } ?? [] }
+        let lines = all.dropFirst(from).prefix(limit).map {
+            LogLine(time: Timestamp(microseconds: 0), source: .build, process: "build.1", text: $0)
+        }
+        return LogPage(lines: lines, next: LogCursor("\(from + lines.count)"))
+    }
+    func removeLogs(app: AppID, epoch: Int64) async throws(PaaSError) {}
+}

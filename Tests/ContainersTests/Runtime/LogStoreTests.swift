@@ -1,0 +1,146 @@
+import Domain
+import FoundationEssentials
+import Glibc
+import Logging
+import OS
+import Testing
+
+@testable import Containers
+
+@Suite struct LogStoreTests {
+    private func withStore(budget: Int64 = 1 << 20, _ body: (LogStore, AppID) throws -> Void) throws {
+        let root = "/tmp/paas-logs-\(UUID().uuidString.lowercased())"
+        defer { _ = try? Files.removeTree(root) }
+        try body(LogStore(root: root, budgetBytes: budget, logger: Logger(label: "test")), AppID.random())
+    }
+
+    private func append(_ store: LogStore, _ app: AppID, _ id: InstanceID, _ lines: [(second: Int, text: String)])
+        throws
+    {
+        let file = try OwnedFD.open(store.activePath(app, id), O_WRONLY | O_CREAT | O_APPEND)
+        for line in lines {
+            let time = Timestamp(microseconds: 1_800_000_000_000_000 + Int64(line.second) * 1_000_000)
+            try file.writeAll(ContainerLogLine.format(time, line.text))
+        }
+    }
+
+    private func prepare(_ store: LogStore, _ app: AppID, _ name: String) throws -> InstanceID {
+        let id = InstanceID.random()
+        _ = try store.prepare(app: app, instance: id, name: name, source: .app)
+        return id
+    }
+
+    @Test func linesAreParsed() throws {
+        func parse(_ text: String) -> ContainerLogLine? { ContainerLogLine(Array(text.utf8)[...]) }
+        let line = try #require(parse("2026-11-22T11:35:17.804617315+00:00 stdout F a  b"))
+        #expect(line.time.description == "2026-11-22T11:35:17.804617Z")
+        #expect(String(decoding: line.text, as: UTF8.self) == "a  b")
+        #expect(!line.isPartial)
+        #expect(parse("2026-11-22T12:35:17.5+01:00 stderr P x")?.time == Timestamp("2026-11-22T11:35:17.5Z"))
+        #expect(parse("2026-11-22T12:35:17.5+01:00 stderr P x")?.isPartial == true)
+        #expect(parse("2026-11-22T11:35:17Z stdout F ")?.text.isEmpty == true)
+        for bad in [
+            "", "x", "2026-11-22T11:35:17Z stdin F x", "2026-11-22T11:35:17Z stdout Q x",
+            "2026-13-22T11:35:17Z stdout F x",
+        ] {
+            #expect(parse(bad) == nil, "\(bad)")
+        }
+        var bytes = Array("2026-11-22T11:35:17Z stdout F ".utf8)
+        bytes += [0xFF, 0, 65]
+        #expect(try #require(ContainerLogLine(bytes[...])).logLine(source: .app, process: "web.1").text == "\u{FFFD}?A")
+        var random = SplitMix(state: 3)
+        for _ in 0..<2000 {
+            var mutated = Array("2026-11-22T11:35:17.804617315+00:00 stdout F abc".utf8)
+            mutated[Int(random.next() % UInt64(mutated.count))] = UInt8(truncatingIfNeeded: random.next())
+            _ = ContainerLogLine(mutated.prefix(Int(random.next() % 50)))
+        }
+    }
+
+    @Test func runsAreMergedByTime() throws {
+        try withStore { store, app in
+            let a = try prepare(store, app, "web.1"), b = try prepare(store, app, "web.2")
+            try append(store, app, a, [(1, "a1"), (4, "a4"), (5, "a5")])
+            try append(store, app, b, [(2, "b2"), (3, "b3"), (6, "b6")])
+            let last = try store.logs(app: app, instance: nil, after: nil, limit: 4)
+            #expect(last.lines.map(\.text) == ["b3", "a4", "a5", "b6"])
+            #expect(last.lines.map(\.process) == ["web.2", "web.1", "web.1", "web.2"])
+            #expect(try store.logs(app: app, instance: nil, after: last.next, limit: 9).lines.isEmpty)
+            let start = try store.logs(app: app, instance: nil, after: LogCursor(""), limit: 3)
+            #expect(start.lines.map(\.text) == ["a1", "b2", "b3"])
+            let rest = try store.logs(app: app, instance: nil, after: start.next, limit: 9)
+            #expect(rest.lines.map(\.text) == ["a4", "a5", "b6"])
+            #expect(
+                try store.logs(app: app, instance: a, after: nil, limit: 9).lines.map(\.text) == ["a1", "a4", "a5"])
+        }
+    }
+
+    @Test func aCursorHoldsAcrossRotationAndNewRuns() throws {
+        try withStore { store, app in
+            let a = try prepare(store, app, "web.1")
+            try append(store, app, a, [(1, "one"), (2, "two")])
+            let first = try store.logs(app: app, instance: nil, after: LogCursor(""), limit: 1)
+            #expect(first.lines.map(\.text) == ["one"])
+            try Files.rename(store.activePath(app, a), store.folder(app) + "/\(a).1.log")
+            try append(store, app, a, [(3, "three")])
+            let b = try prepare(store, app, "web.1")
+            try append(store, app, b, [(4, "four")])
+            let second = try store.logs(app: app, instance: nil, after: first.next, limit: 99)
+            #expect(second.lines.map(\.text) == ["two", "three", "four"])
+            #expect(
+                try store.logs(app: app, instance: nil, after: nil, limit: 99).lines.map(\.text) == [
+                    "one", "two", "three", "four",
+                ])
+            // The rest of a line that is being written is not read yet.
+            let file = try OwnedFD.open(store.activePath(app, a), O_WRONLY | O_APPEND)
+            try file.writeAll("2030-01-01T00:00:00.000000000+00:00 stdout F ha".utf8)
+            #expect(try store.logs(app: app, instance: nil, after: second.next, limit: 9).lines.isEmpty)
+            try file.writeAll("lf\n".utf8)
+            #expect(try store.logs(app: app, instance: nil, after: second.next, limit: 9).lines.map(\.text) == ["half"])
+        }
+    }
+
+    @Test func theLastLinesOfALargeLog() throws {
+        try withStore { store, app in
+            let a = try prepare(store, app, "web.1")
+            try append(store, app, a, (0..<20_000).map { ($0, "line \($0)") })
+            let page = try store.logs(app: app, instance: nil, after: nil, limit: 3)
+            #expect(page.lines.map(\.text) == ["line 19997", "line 19998", "line 19999"])
+            #expect(
+                try store.logs(app: app, instance: nil, after: nil, limit: 10_000).lines.first?.text == "line 10000")
+        }
+    }
+
+    @Test func theOldestGoesAndThatIsSaid() throws {
+        try withStore(budget: 1 << 20) { store, app in
+            var ids: [InstanceID] = []
+            for run in 0..<4 {
+                let id = try prepare(store, app, "web.1")
+                ids.append(id)
+                try append(store, app, id, (0..<5000).map { (run * 5000 + $0, String(repeating: "x", count: 40)) })
+                var times = [timespec(tv_sec: 1000 + run, tv_nsec: 0), timespec(tv_sec: 1000 + run, tv_nsec: 0)]
+                utimensat(AT_FDCWD, store.activePath(app, id), &times, 0)
+            }
+            store.keepWithinBudget(running: [.init(app: app, instance: ids[3], control: "/nonexistent")])
+            #expect(!Files.exists(store.activePath(app, ids[0])))
+            var total: Int64 = 0
+            for name in try Files.list(store.folder(app)) {
+                var info = stat()
+                lstat(store.folder(app) + "/" + name, &info)
+                total += Int64(info.st_size)
+            }
+            #expect(total < (1 << 20) + 65_536)
+            let lines = try store.logs(app: app, instance: nil, after: nil, limit: 10_000).lines
+            #expect(lines.contains { $0.source == .platform && $0.text.contains("older lines were removed") })
+        }
+    }
+
+    @Test func cursorsThatAreNoneAreRefused() throws {
+        try withStore { store, app in
+            for bad in ["x", "a=b@1", "\(InstanceID.random())=x@-1", "\(InstanceID.random())=x"] {
+                #expect(throws: PaaSError.self) {
+                    try store.logs(app: app, instance: nil, after: LogCursor(bad), limit: 1)
+                }
+            }
+        }
+    }
+}
