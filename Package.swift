@@ -46,6 +46,7 @@ let package = Package(
         .systemLibrary(name: "CLibUV", pkgConfig: "libuv", providers: [.apt(["libuv1-dev"])]),
         .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
         .systemLibrary(name: "CLibGit2", pkgConfig: "libgit2", providers: [.apt(["libgit2-dev"])]),
+        .systemLibrary(name: "CLibZ", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .target(name: "CShim"),
 
         // Libraries, lowest first
@@ -55,13 +56,13 @@ let package = Package(
         .target(name: "Postgres", dependencies: ["CLibPQ"], swiftSettings: strict),
         .target(name: "Store", dependencies: ["Domain", "Postgres", crypto], swiftSettings: strict),
         .target(name: "Git", dependencies: ["Domain", "OS", "CLibGit2"], swiftSettings: strict),
-        .target(name: "Containers", dependencies: ["Domain", "OS", crypto, logging], swiftSettings: strict),
+        .target(name: "Containers", dependencies: ["Domain", "OS", "CShim", crypto, logging], swiftSettings: strict),
         .target(name: "Builder", dependencies: ["Domain", yams, logging], swiftSettings: strict),
         .target(name: "Scheduler", dependencies: ["Domain", logging], swiftSettings: strict),
         .target(name: "Router", dependencies: ["Domain", "OS", "CLibUV", "CShim", logging], swiftSettings: strict),
         .target(
             name: "API",
-            dependencies: ["Domain", hummingbird, nioCore, nioPosix, nioHTTP1, logging, crypto],
+            dependencies: ["Domain", "CLibZ", hummingbird, nioCore, nioPosix, nioHTTP1, logging, crypto],
             swiftSettings: strict),
 
         // Programs
@@ -82,7 +83,7 @@ let package = Package(
             name: "paas-git", dependencies: ["Domain", "OS", "Telemetry", "Git", logging], swiftSettings: strict),
         .executableTarget(
             name: "paasctl",
-            dependencies: ["Domain", arguments, httpClient, nioCore],
+            dependencies: ["Domain", arguments, httpClient, nioCore, nioHTTP1],
             swiftSettings: strict),
 
         // Tests
@@ -96,6 +97,6 @@ let package = Package(
         .testTarget(name: "BuilderTests", dependencies: ["Builder", "Domain"], swiftSettings: strict),
         .testTarget(name: "SchedulerTests", dependencies: ["Scheduler", "Domain"], swiftSettings: strict),
         .testTarget(name: "RouterTests", dependencies: ["Router", "OS", "Domain"], swiftSettings: strict),
-        .testTarget(name: "APITests", dependencies: ["API", "Domain", hummingbirdTesting], swiftSettings: strict),
+        .testTarget(name: "APITests", dependencies: ["API", "Domain", hummingbird, hummingbirdTesting, nioCore, logging], swiftSettings: strict),
     ]
 )

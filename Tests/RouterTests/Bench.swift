@@ -28,7 +28,11 @@ final class Bench: Sendable {
 
     func cleanUp() throws {
         paasd.close()
-        try Files.removeTree(folder)
+        // The router's writer may still be busy in it.
+        try eventually("the folder is gone") {
+            do { try Files.removeTree(folder) } catch {}
+            return !Files.exists(folder)
+        }
     }
 
     var configuration: RouterConfiguration {

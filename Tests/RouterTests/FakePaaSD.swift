@@ -27,7 +27,11 @@ final class FakePaaSD: Sendable {
         Thread.start("fake-paasd") { [self] in
             while true {
                 let fd = slipway_accept(raw)
-                if fd < 0 { return }
+                if fd < 0 {
+                    // Closed here and nowhere else: this thread must not meet another socket under the same number.
+                    Glibc.close(raw)
+                    return
+                }
                 Thread.start("fake-paasd-c") { [self] in serve(fd) }
             }
         }
@@ -73,7 +77,6 @@ final class FakePaaSD: Sendable {
         listener.withLock { raw in
             if raw >= 0 {
                 shutdown(raw, Int32(SHUT_RDWR))
-                Glibc.close(raw)
                 unlink(path)
             }
             raw = -1

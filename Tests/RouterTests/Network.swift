@@ -102,7 +102,11 @@ final class Server: Sendable {
         Thread.start("test-server") { [self] in
             while true {
                 let fd = slipway_accept(raw)
-                if fd < 0 { return }
+                if fd < 0 {
+                    // Closed here and nowhere else: this thread must not meet another socket under the same number.
+                    Glibc.close(raw)
+                    return
+                }
                 accepted.wrappingAdd(1, ordering: .relaxed)
                 Thread.start("test-flow", stackBytes: 256 << 10) {
                     // A client that goes away is what many tests are about.
@@ -115,10 +119,7 @@ final class Server: Sendable {
     /// The port refuses from now on.
     func close() {
         listener.withLock { raw in
-            if raw >= 0 {
-                shutdown(raw, Int32(SHUT_RDWR))
-                Glibc.close(raw)
-            }
+            if raw >= 0 { shutdown(raw, Int32(SHUT_RDWR)) }
             raw = -1
         }
     }

@@ -6,6 +6,8 @@ struct ContainerLogLine: Sendable, Hashable {
     /// Nanoseconds since 1970, as written.
     var nanoseconds: Int64
     var isPartial: Bool
+    /// From standard error.
+    var isError: Bool
     var text: ArraySlice<UInt8>
 
     /// Nil for what is no such line: a write that was cut off, for instance.
@@ -17,6 +19,7 @@ struct ContainerLogLine: Sendable, Hashable {
         guard rest.starts(with: "stdout ".utf8) || rest.starts(with: "stderr ".utf8), rest.count >= 9 else {
             return nil
         }
+        isError = rest.starts(with: "stderr ".utf8)
         let tag = rest[rest.startIndex + 7]
         guard tag == UInt8(ascii: "F") || tag == UInt8(ascii: "P"), rest[rest.startIndex + 8] == 32 else { return nil }
         self.nanoseconds = nanoseconds

@@ -42,9 +42,10 @@ struct LogRun: Sendable {
     }
 
     /// At most `limit` lines after `position`, and the place after them (the same place if there are none).
-    func forward(from position: LogPosition?, limit: Int) throws(SystemError) -> (items: [Item], end: LogPosition) {
-        var items: [Item] = []
-        var end = position ?? .start
+    func forward(from position: LogPosition?, limit: Int, now: Timestamp) throws(SystemError) -> (
+        items: [Item], end: LogPosition
+    ) {
+        var lines = LogLineJoiner(name: name, end: position ?? .start)
         var started = false
         var budget = Self.maximumBytes
         let stamps = try segments.map { segment throws(SystemError) in try Self.stamp(segment.path) }
@@ -54,34 +55,29 @@ struct LogRun: Sendable {
             guard let stamp else { continue }
             var offset = !started && stamp == position?.segment ? (position?.offset ?? 0) : 0
             started = true
-            guard let file = try Self.open(segment.path) else { continue }
+            lines.flush()
+            guard lines.items.count < limit, let file = try Self.open(segment.path) else { continue }
             var rest: [UInt8] = []
-            while items.count < limit && budget > 0 {
+            while lines.items.count < limit && budget > 0 {
                 let block = try Self.pread(file, at: offset + rest.count, Self.blockBytes)
                 if block.isEmpty { break }
                 budget -= block.count
                 rest += block
                 var begin = 0
-                while items.count < limit, let newline = rest[begin...].firstIndex(of: 10) {
+                while lines.items.count < limit, let newline = rest[begin...].firstIndex(of: 10) {
                     offset += newline + 1 - begin
-                    end = LogPosition(segment: stamp, offset: offset)
-                    if let line = ContainerLogLine(rest[begin..<newline]) {
-                        items.append(
-                            Item(
-                                nanoseconds: line.nanoseconds,
-                                line: line.logLine(source: name.source, process: name.name), position: end))
-                    }
+                    lines.add(rest[begin..<newline], position: LogPosition(segment: stamp, offset: offset))
                     begin = newline + 1
                 }
                 rest.removeFirst(begin)
             }
-            if items.count >= limit { break }
         }
-        return (items, end)
+        if lines.items.count < limit { lines.flushIfOld(now: now) }
+        return (lines.items, lines.end)
     }
 
     /// The last `limit` lines, and the place after them.
-    func backward(limit: Int) throws(SystemError) -> (items: [Item], end: LogPosition) {
+    func backward(limit: Int, now: Timestamp) throws(SystemError) -> (items: [Item], end: LogPosition) {
         var items: [Item] = []
         var end: LogPosition?
         for segment in segments.reversed() where items.count < limit || end == nil {
@@ -90,28 +86,30 @@ struct LogRun: Sendable {
             guard fstat(file.raw, &info) == 0 else { throw .last("fstat \(segment.path)") }
             let size = Int(info.st_size)
             var wanted = Self.blockBytes
-            var bytes: [UInt8] = []
-            var start = size
             // Twice as much each time, until there are enough lines in it.
-            while start > 0 {
-                start = max(0, size - wanted)
-                bytes = try Self.pread(file, at: start, size - start)
-                if bytes.count(where: { $0 == 10 }) > limit - items.count || wanted >= Self.maximumBytes { break }
-                wanted *= 2
+            while true {
+                let start = max(0, size - wanted)
+                let bytes = try Self.pread(file, at: start, size - start)
+                var begin = bytes.startIndex
+                if start > 0, let newline = bytes.firstIndex(of: 10) { begin = newline + 1 }
+                var lines = LogLineJoiner(name: name, end: LogPosition(segment: stamp, offset: start + begin))
+                while let newline = bytes[begin...].firstIndex(of: 10) {
+                    lines.add(
+                        bytes[begin..<newline], position: LogPosition(segment: stamp, offset: start + newline + 1))
+                    begin = newline + 1
+                }
+                // Only the end of the youngest segment can go on.
+                if end == nil { lines.flushIfOld(now: now) } else { lines.flush() }
+                // The first line may be the rest of one that began before.
+                let found = start > 0 ? lines.items.dropFirst() : lines.items[...]
+                guard start == 0 || found.count >= limit - items.count || wanted >= Self.maximumBytes else {
+                    wanted *= 2
+                    continue
+                }
+                if end == nil { end = lines.end }
+                items = found.suffix(limit - items.count) + items
+                break
             }
-            guard let last = bytes.lastIndex(of: 10) else { continue }
-            if end == nil { end = LogPosition(segment: stamp, offset: start + last + 1) }
-            var lines = bytes[...last].split(separator: 10, omittingEmptySubsequences: false).dropLast()
-            if start > 0 { lines = lines.dropFirst() }
-            var found: [Item] = []
-            for raw in lines.reversed() where items.count + found.count < limit {
-                guard let line = ContainerLogLine(raw) else { continue }
-                found.append(
-                    Item(
-                        nanoseconds: line.nanoseconds, line: line.logLine(source: name.source, process: name.name),
-                        position: end ?? .start))
-            }
-            items = found.reversed() + items
         }
         return (items, end ?? .start)
     }

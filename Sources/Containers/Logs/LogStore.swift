@@ -79,7 +79,7 @@ public final class LogStore: Sendable {
         var positions: [InstanceID: LogPosition] = [:]
         var parts: [[LogRun.Item]] = []
         for run in runs {
-            let (items, end) = try run.backward(limit: limit)
+            let (items, end) = try run.backward(limit: limit, now: .now())
             positions[run.id] = end
             parts.append(items)
         }
@@ -96,7 +96,7 @@ public final class LogStore: Sendable {
         var ends: [LogPosition] = []
         for run in runs {
             positions[run.id] = before[run.id] ?? .start
-            let (items, end) = try run.forward(from: before[run.id], limit: limit)
+            let (items, end) = try run.forward(from: before[run.id], limit: limit, now: .now())
             parts.append(items)
             ends.append(end)
         }

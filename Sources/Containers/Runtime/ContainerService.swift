@@ -76,7 +76,9 @@ public final class ContainerService: Sendable {
     public func ensure(_ spec: ContainerSpec) throws(PaaSError) -> ContainerObservation {
         try locks.withLock(spec.id) { () throws(PaaSError) -> ContainerObservation in
             if let entry = table[spec.id] {
-                if entry.record.phase != .creating { return entry.record.observation(node: node, sockets: entry.sockets) }
+                if entry.record.phase != .creating {
+                    return entry.record.observation(node: node, sockets: entry.sockets)
+                }
                 // Nobody else works on it, so it is the rest of one that could not be cleared away.
                 try undo(spec.id)
             } else if leftovers.withLock({ $0.contains(spec.id) }) {

@@ -95,6 +95,10 @@ public struct Settings: Sendable {
         else { throw PaaSError(.invalid, "PAAS_INSTANCE must be 1 to 8 characters of a-z and 0-9") }
         apiAddress = text("PAAS_API_ADDRESS", "127.0.0.1:7070")
         apiPlaintext = text("PAAS_API_PLAINTEXT", "0") == "1"
+        for key in ["PAAS_API_TLS_CERT", "PAAS_API_TLS_KEY"] where !text(key, "").isEmpty {
+            throw PaaSError(
+                .invalid, "\(key) is set, but this version serves no TLS itself; unset it and put a TLS proxy in front of \(apiAddress)")
+        }
         domain = text("PAAS_DOMAIN", "paas.localhost")
         let range = text("PAAS_PORT_RANGE", "20000-29999").split(separator: "-")
         guard range.count == 2, let low = UInt16(range[0]), let high = UInt16(range[1]), low > 0, low <= high else {

@@ -11,7 +11,7 @@ extension PostgresStore {
                 """
                 select b.id as binding, b.target_port, i.id, i.type, i.index, i.address4, i.address6
                 from port_bindings b join instances i on i.app_id = b.app_id and i.type = b.process_type
-                where i.state = 'up' and (i.address4 is not null or i.address6 is not null) order by i.id
+                where i.state = 'up' and i.boot_id = \(bootID) and (i.address4 is not null or i.address6 is not null) order by i.id
                 """)
             {
                 let name = "\(try row.get("type", as: String.self)).\(try row.get("index", as: Int.self))"

@@ -145,28 +145,53 @@ struct ContainerLifecycleTests {
         }
     }
 
-    @Test(arguments: StartStep.allCases)
-    func killedAtAnyStepNothingIsLeft(_ step: StartStep) async throws {
+    @Test func killedAtAnyStepNothingIsLeft() async throws {
         try await withEngine { engine in
-            try engine.kill()
-            try await engine.start(fault: step.faultPoint)
-            let spec = engine.spec("python3 server.py", ports: [.init(protocol: .tcp, number: 5000)])
-            await #expect(throws: PaaSError.self) { try await engine.client.ensure(spec) }
-            try engine.waitForEngine()
-            try await engine.start()
-            let found = try await engine.observation(spec.id)
-            if step == .recordRunning {
-                #expect(found?.state == .running)
-            } else {
-                #expect(found == nil)
-                #expect(try engine.leftovers().filter { $0.contains("\(spec.id)") } == [])
+            for step in StartStep.allCases {
+                try engine.kill()
+                try await engine.start(fault: step.faultPoint)
+                let spec = engine.spec("python3 server.py", ports: [.init(protocol: .tcp, number: 5000)])
+                await #expect(throws: PaaSError.self, "\(step)") { try await engine.client.ensure(spec) }
+                try engine.waitForEngine()
+                try await engine.start()
+                let found = try await engine.observation(spec.id)
+                if step == .recordRunning {
+                    #expect(found?.state == .running)
+                } else {
+                    #expect(found == nil, "\(step)")
+                    #expect(try engine.leftovers().filter { $0.contains("\(spec.id)") } == [], "\(step)")
+                }
+                let made = try await engine.client.ensure(spec)
+                if let found { #expect(made.pid == found.pid) }
+                _ = try await engine.wait(for: spec.id, "ready") { $0.ready }
+                try await engine.client.stop(spec.id, graceSeconds: 5, epoch: 1)
+                try await engine.client.remove(spec.id, epoch: 1)
+                #expect(try engine.leftovers().filter { $0.contains("\(spec.id)") } == [], "\(step)")
             }
-            let made = try await engine.client.ensure(spec)
-            if let found { #expect(made.pid == found.pid) }
-            _ = try await engine.wait(for: spec.id, "ready") { $0.ready }
-            try await engine.client.stop(spec.id, graceSeconds: 5, epoch: 1)
-            try await engine.client.remove(spec.id, epoch: 1)
-            #expect(try engine.leftovers().filter { $0.contains("\(spec.id)") } == [])
+        }
+    }
+
+    @Test func aLogIsRotatedWhileItIsWritten() async throws {
+        try await withEngine { engine in
+            let spec = engine.spec(
+                "python3 -uc 'import time\nfor i in range(4000):\n  print(\"%05d\" % i + \"x\" * 90)\n  if i % 200 == 199: time.sleep(0.2)'"
+            )
+            _ = try await engine.client.ensure(spec)
+            var seen: [String] = []
+            var cursor = LogCursor("")
+            try await eventually("all lines are seen") {
+                let page = try await engine.client.logs(app: engine.app, instance: spec.id, after: cursor, limit: 500)
+                seen += page.lines.map { String($0.text.prefix(5)) }
+                cursor = page.next
+                return seen.count >= 4000
+            }
+            let wrong = seen.enumerated().filter { Int($0.element) != $0.offset }.prefix(5).map { "\($0.offset): \($0.element)" }
+            #expect(wrong == [])
+            let segments = try Files.list("\(engine.settings.dataDirectory)/logs/\(engine.app)").compactMap {
+                LogRun.parse($0)?.number
+            }
+            #expect(segments.count >= 2)
+            _ = try await engine.wait(for: spec.id, "ends") { $0.state == .exited }
         }
     }
 

@@ -19,7 +19,7 @@ import Testing
     {
         let file = try OwnedFD.open(store.activePath(app, id), O_WRONLY | O_CREAT | O_APPEND)
         for line in lines {
-            let time = Timestamp(microseconds: 1_800_000_000_000_000 + Int64(line.second) * 1_000_000)
+            let time = Timestamp(microseconds: 1_700_000_000_000_000 + Int64(line.second) * 1_000_000)
             try file.writeAll(ContainerLogLine.format(time, line.text))
         }
     }
@@ -96,6 +96,26 @@ import Testing
             #expect(try store.logs(app: app, instance: nil, after: second.next, limit: 9).lines.isEmpty)
             try file.writeAll("lf\n".utf8)
             #expect(try store.logs(app: app, instance: nil, after: second.next, limit: 9).lines.map(\.text) == ["half"])
+        }
+    }
+
+    @Test func partsOfALineAreJoined() throws {
+        try withStore { store, app in
+            let a = try prepare(store, app, "web.1")
+            func write(_ text: String) throws {
+                try OwnedFD.open(store.activePath(app, a), O_WRONLY | O_CREAT | O_APPEND).writeAll(text.utf8)
+            }
+            let now = String(Timestamp.now().description.dropLast())
+            try write("\(now)+00:00 stdout P ab\n\(now)+00:00 stdout F cd\n\(now)+00:00 stdout F \n")
+            try write("\(now)+00:00 stdout P x\n\(now)+00:00 stderr F e\n\(now)+00:00 stdout P open\n")
+            let page = try store.logs(app: app, instance: nil, after: LogCursor(""), limit: 9)
+            #expect(page.lines.map(\.text) == ["abcd", "", "x", "e"])
+            #expect(page.lines.map(\.partial) == [false, false, true, false])
+            let tail = try store.logs(app: app, instance: nil, after: nil, limit: 2)
+            #expect(tail.lines.map(\.text) == ["x", "e"])
+            #expect(tail.next == page.next)
+            try write("\(now)+00:00 stdout F ed\n")
+            #expect(try store.logs(app: app, instance: nil, after: page.next, limit: 9).lines.map(\.text) == ["opened"])
         }
     }
 

@@ -1,0 +1,60 @@
+import API
+import Containers
+import Domain
+import OS
+import Store
+
+/// Looks at the platform's own parts and at the host.
+struct PlatformStatus: StatusSource {
+    let store: PostgresStore
+    let engine: LocalEngine
+    let repositories: GitClient
+    let settings: Settings
+
+    var version: String { Paasd.version }
+
+    func components() async -> [ComponentStatus] {
+        async let database = component("postgres") { () async throws(PaaSError) -> String? in
+            try await store.ping()
+            return nil
+        }
+        async let engineStatus = component("engine") { () async throws(PaaSError) -> String? in
+            let capabilities = try await engine.capabilities()
+            return "\(capabilities.runtime) on \(capabilities.node)"
+        }
+        async let git = component("git") { () async throws(PaaSError) -> String? in
+            "\(try await repositories.list().count) repositories"
+        }
+        async let routers = routerStatus()
+        return [ComponentStatus(name: "paasd", state: .up, detail: version), await database, await engineStatus, await git]
+            + [await routers]
+    }
+
+    func doctor() async throws(PaaSError) -> [DoctorCheck] {
+        try await engine.doctor().map { check in
+            DoctorCheck(
+                name: check.name, state: check.state == .ok ? .ok : check.state == .warning ? .warning : .failed,
+                found: check.found, fix: check.fix)
+        }
+    }
+
+    private func component(_ name: String, _ look: () async throws(PaaSError) -> String?) async -> ComponentStatus {
+        do throws(PaaSError) {
+            return ComponentStatus(name: name, state: .up, detail: try await look())
+        } catch {
+            return ComponentStatus(name: name, state: .down, detail: error.message)
+        }
+    }
+
+    private func routerStatus() async -> ComponentStatus {
+        do throws(PaaSError) {
+            let newest = try await store.routers().map(\.seenAt).max()
+            guard let newest else {
+                return ComponentStatus(name: "router", state: .down, detail: "no router has connected yet")
+            }
+            return ComponentStatus(name: "router", state: .up, detail: "last acknowledgement \(newest)")
+        } catch {
+            return ComponentStatus(name: "router", state: .degraded, detail: error.message)
+        }
+    }
+}
