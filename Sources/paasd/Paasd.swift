@@ -77,13 +77,13 @@ struct Paasd {
     }
 
     private func openStore() throws -> PostgresStore {
-        let url = settings.databaseURL ?? "host=\(settings.postgresSocketDirectory) dbname=paas user=paas"
+        let url = settings.databaseURL ?? "postgresql:///paas?host=\(settings.postgresSocketDirectory)&user=paas"
         guard let key = try Files.read(settings.dataDirectory + "/secret.key", limit: 1024) else {
             throw PaaSError(
                 .invalid, "\(settings.dataDirectory)/secret.key is missing; run bin/up, or put your backup of it back")
         }
         return try PostgresStore(
-            configuration: PostgresConfiguration(url), key: EncryptionKey(key), portRange: settings.portRange)
+            configuration: PostgresConfiguration(connection: url), key: EncryptionKey(key), portRange: settings.portRange)
     }
 
     /// Waits for the database, and for an earlier paasd that is still going.

@@ -1,6 +1,7 @@
 import API
 import Containers
 import Domain
+import Git
 import OS
 import Store
 
@@ -32,9 +33,7 @@ struct PlatformStatus: StatusSource {
 
     func doctor() async throws(PaaSError) -> [DoctorCheck] {
         try await engine.doctor().map { check in
-            DoctorCheck(
-                name: check.name, state: check.state == .ok ? .ok : check.state == .warning ? .warning : .failed,
-                found: check.found, fix: check.fix)
+            DoctorCheck(name: check.name, state: check.ok ? .ok : .failed, found: check.detail, fix: check.fix)
         }
     }
 

@@ -1,5 +1,6 @@
 import Domain
 import Glibc
+import Logging
 import OS
 import Telemetry
 

@@ -61,7 +61,9 @@ final class BuildVolumes: Sendable {
         }
     }
 
-    func create(build: BuildID, app: AppID, owner: uid_t, sizeBytes: Int64, clearCache: Bool) throws(PaaSError) -> String {
+    func create(build: BuildID, app: AppID, owner: uid_t, sizeBytes: Int64, clearCache: Bool) throws(PaaSError)
+        -> String
+    {
         guard let user = ProcessSpec.User.named(checkoutUser) else {
             throw PaaSError(
                 .unavailable, "this host has no user \(checkoutUser); run bin/up again, which makes it",
@@ -75,7 +77,8 @@ final class BuildVolumes: Sendable {
         try ImageFailure.wrap("can't prepare the build volume") { () throws(SystemError) in
             let root = try OwnedFD.open(volume(build), O_RDONLY | O_DIRECTORY)
             if let found = try self.owner(of: paths.cache), found != owner {
-                logger.warning("the build cache belongs to another uid range; starting empty", metadata: ["app": "\(app)"])
+                logger.warning(
+                    "the build cache belongs to another uid range; starting empty", metadata: ["app": "\(app)"])
                 try FolderTree.remove("cache", in: root)
             }
             // Unless it was sealed: then the call is a late repetition.
@@ -131,7 +134,7 @@ final class BuildVolumes: Sendable {
             var info = stat()
             try Syscall.check("fstat") { fstat(raw, &info) }
             guard info.st_mode & S_IFMT == S_IFREG else { throw SystemError("type of \(path)", errno: EISDIR) }
-            return try file.readFully(limit)
+            return try file.readFully(min(limit, Int(info.st_size)))
         } catch {
             switch error.errno {
             case ENOENT, ENOTDIR: return nil
@@ -192,7 +195,8 @@ final class BuildVolumes: Sendable {
         }
         guard UInt64(space.f_bavail) * UInt64(space.f_frsize) > Self.hostReserveBytes else {
             throw PaaSError(
-                .unavailable, "the host's disk has less than \(Self.hostReserveBytes >> 20) MiB free; free space, then build again",
+                .unavailable,
+                "the host's disk has less than \(Self.hostReserveBytes >> 20) MiB free; free space, then build again",
                 source: .platform)
         }
         let new = image(build) + ".new"
@@ -300,7 +304,8 @@ final class BuildVolumes: Sendable {
             if result == -EINVAL || result == -ENOENT { return }
             if result == -EBUSY {
                 if lazily {
-                    try Syscall.shim("unmount \(target)", slipway_unmount(target, Int32(MNT_DETACH) | Int32(UMOUNT_NOFOLLOW)))
+                    try Syscall.shim(
+                        "unmount \(target)", slipway_unmount(target, Int32(MNT_DETACH) | Int32(UMOUNT_NOFOLLOW)))
                     return
                 }
                 // The kernel lets go of a container's mounts a moment after its last process.

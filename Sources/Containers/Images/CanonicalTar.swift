@@ -40,7 +40,8 @@ struct CanonicalTar {
         if !records.isEmpty {
             try put(
                 Self.block(
-                    name: Array("././@PaxHeader".utf8), kind: .extended, mode: 0o644, size: Int64(records.count), link: [], owner: 0))
+                    name: Array("././@PaxHeader".utf8), kind: .extended, mode: 0o644, size: Int64(records.count),
+                    link: [], owner: 0))
             try put(records)
             try pad(Int64(records.count))
         }

@@ -107,7 +107,9 @@ enum FolderTree {
         let trashFD = trash.raw
         var next = 0
         // An earlier run that was cut short may have left numbers behind.
-        for left in try names(trash.duplicate()) { next = max(next, (Int(String(decoding: left, as: UTF8.self)) ?? 0) + 1) }
+        for left in try names(trash.duplicate()) {
+            next = max(next, (Int(String(decoding: left, as: UTF8.self)) ?? 0) + 1)
+        }
         try move(top, source, to: trashFD, number: next)
         next += 1
         while true {

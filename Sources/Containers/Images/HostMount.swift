@@ -12,8 +12,13 @@ struct HostMount: Sendable, Hashable {
     var options: Set<String>
 
     static func all() throws(SystemError) -> [HostMount] {
-        guard let bytes = try Files.read("/proc/self/mountinfo", limit: 256 << 20) else { return [] }
-        return parse(bytes)
+        let file = try OwnedFD.open("/proc/self/mountinfo", O_RDONLY)
+        var bytes: [UInt8] = []
+        while true {
+            let part = try file.read(upTo: 64 << 10)
+            if part.isEmpty { return parse(bytes) }
+            bytes += part
+        }
     }
 
     static func parse(_ bytes: [UInt8]) -> [HostMount] {
@@ -37,7 +42,7 @@ struct HostMount: Sendable, Hashable {
 
     static func backingFile(loop number: Int) throws(SystemError) -> String? {
         do throws(SystemError) {
-            guard let text = try Files.readText("/sys/block/loop\(number)/loop/backing_file") else { return nil }
+            guard let text = try Files.readText("/sys/block/loop\(number)/loop/backing_file", limit: 8192) else { return nil }
             let deleted = " (deleted)"
             return text.hasSuffix(deleted) ? String(text.dropLast(deleted.count)) : text
         } catch {

@@ -21,7 +21,9 @@ enum ImageFailure {
     }
 
     /// Runs a program of the host's; its last words become the cause when it fails.
-    static func run(_ message: @autoclosure () -> String, _ path: String, _ arguments: [String], timeoutSeconds: Int = 600)
+    static func run(
+        _ message: @autoclosure () -> String, _ path: String, _ arguments: [String], timeoutSeconds: Int = 600
+    )
         throws(PaaSError)
     {
         let result = try wrap(message()) { () throws(SystemError) in

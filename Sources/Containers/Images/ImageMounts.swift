@@ -124,7 +124,8 @@ final class ImageMounts: Sendable {
         let (offset, tooFar) = slot.multipliedReportingOverflow(by: 65_536)
         let (base, over) = uidBase.addingReportingOverflow(offset)
         guard !tooFar, !over, base <= UInt32.max - 65_537 else {
-            throw PaaSError(.exhausted, "all uid ranges above PAAS_UID_BASE are used; set a lower PAAS_UID_BASE", source: .platform)
+            throw PaaSError(
+                .exhausted, "all uid ranges above PAAS_UID_BASE are used; set a lower PAAS_UID_BASE", source: .platform)
         }
         return base
     }
@@ -179,7 +180,8 @@ final class ImageMounts: Sendable {
             if result == -EINVAL || result == -ENOENT { return }
             if result == -EBUSY {
                 logger.debug("still in use, detaching", metadata: ["target": "\(target)"])
-                try Syscall.shim("unmount \(target)", slipway_unmount(target, Int32(MNT_DETACH) | Int32(UMOUNT_NOFOLLOW)))
+                try Syscall.shim(
+                    "unmount \(target)", slipway_unmount(target, Int32(MNT_DETACH) | Int32(UMOUNT_NOFOLLOW)))
             } else {
                 try Syscall.shim("unmount \(target)", result)
             }

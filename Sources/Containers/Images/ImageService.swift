@@ -37,7 +37,8 @@ public final class ImageService: Sendable {
     public func start() throws(PaaSError) {
         try ImageMounts.checkKernel(release: Self.kernelRelease())
         for (program, package) in [
-            ("/usr/bin/mkfs.erofs", "erofs-utils"), ("/usr/sbin/mkfs.ext4", "e2fsprogs"), ("/usr/sbin/e2fsck", "e2fsprogs"),
+            ("/usr/bin/mkfs.erofs", "erofs-utils"), ("/usr/sbin/mkfs.ext4", "e2fsprogs"),
+            ("/usr/sbin/e2fsck", "e2fsprogs"),
         ] where access(program, X_OK) != 0 {
             throw PaaSError(
                 .unavailable, "\(program) is missing on this host; run: apt-get install \(package)", source: .platform,
@@ -134,7 +135,9 @@ public final class ImageService: Sendable {
     /// - Throws: `notFound` if there is no such definition, `conflict` while it is being built, `unavailable` with the tool's
     ///   last words.
     public func buildStack(_ name: String, progress: (String) -> Void = { _ in }) throws(PaaSError) {
-        try stacks.build(name, progress: progress) { (mount: String) throws(PaaSError) in try mounts.release(name: mount) }
+        try stacks.build(name, progress: progress) { (mount: String) throws(PaaSError) in
+            try mounts.release(name: mount)
+        }
     }
 
     /// Unmounts all images and build volumes of this platform and waits until their loop devices are free. Files stay.

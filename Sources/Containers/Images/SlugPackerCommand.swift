@@ -83,7 +83,9 @@ public enum SlugPackerCommand {
             let full = status == 128 + SIGXFSZ
             throw PaaSError(
                 full ? .tooLarge : .internal,
-                full ? "the slug's image is larger than the limit; remove what is not needed at run time" : "can't pack the slug",
+                full
+                    ? "the slug's image is larger than the limit; remove what is not needed at run time"
+                    : "can't pack the slug",
                 source: full ? .app : .platform,
                 cause: ProgramFailure(path: "/usr/bin/mkfs.erofs", status: status, words: ""))
         }

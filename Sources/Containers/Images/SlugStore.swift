@@ -28,7 +28,9 @@ final class SlugStore: Sendable {
             let images = Set(names.filter { $0.hasSuffix(".erofs") })
             for name in names {
                 let orphan = name.hasSuffix(".sha256") && !images.contains(String(name.dropLast(".sha256".count)))
-                if orphan || name.hasPrefix(".pack.") || name.contains(".tmp.") { try Files.remove("\(directory)/\(name)") }
+                if orphan || name.hasPrefix(".pack.") || name.contains(".tmp.") {
+                    try Files.remove("\(directory)/\(name)")
+                }
             }
         }
     }

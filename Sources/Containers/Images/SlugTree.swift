@@ -53,7 +53,8 @@ struct SlugTree {
                 guard child.count <= FolderTree.pathLimit else { throw FolderTree.tooDeep(child) }
                 guard entries.count < Self.entryLimit else {
                     throw PaaSError(
-                        .tooLarge, "the finished tree has more than \(Self.entryLimit) files; remove what is not needed at run time",
+                        .tooLarge,
+                        "the finished tree has more than \(Self.entryLimit) files; remove what is not needed at run time",
                         source: .app)
                 }
                 guard name.count <= Self.nameLimit else {
@@ -80,7 +81,8 @@ struct SlugTree {
                 case S_IFLNK:
                     entry.kind = .symbolicLink
                     entry.mode = 0o777
-                    entry.link = try Self.read("can't read the link \(FolderTree.shown(child))") { () throws(SystemError) in
+                    entry.link = try Self.read("can't read the link \(FolderTree.shown(child))") {
+                        () throws(SystemError) in
                         try Self.target(raw, name)
                     }
                 default:
@@ -99,7 +101,9 @@ struct SlugTree {
         }
         // The first name in path order holds the contents, the others refer to it: links inside the tree cost nothing.
         var first: [FileID: Int] = [:]
-        for (index, id) in identities.sorted(by: { entries[$0.entry].path.lexicographicallyPrecedes(entries[$1.entry].path) }) {
+        for (index, id) in identities.sorted(by: {
+            entries[$0.entry].path.lexicographicallyPrecedes(entries[$1.entry].path)
+        }) {
             if let original = first[id] {
                 entries[index].kind = .hardLink
                 entries[index].size = 0

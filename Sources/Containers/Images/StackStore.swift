@@ -27,7 +27,8 @@ final class StackStore: Sendable {
             try Files.setMode(directory, 0o700)
             for name in try Files.list(directory) where !name.hasPrefix(".") {
                 guard let lock = try acquire(name) else { continue }
-                for entry in try Files.list("\(directory)/\(name)") where entry.hasPrefix(".work") || entry.contains(".tmp.") {
+                for entry in try Files.list("\(directory)/\(name)")
+                where entry.hasPrefix(".work") || entry.contains(".tmp.") {
                     try Files.removeTree("\(directory)/\(name)/\(entry)")
                 }
                 _ = lock.raw
@@ -40,7 +41,8 @@ final class StackStore: Sendable {
         try Names.validate(name, "stack")
         guard let folder = try current(name) else {
             throw PaaSError(
-                .notFound, "the stack \(name) is not on this host; make it with: paasctl stacks build \(name)", source: .client)
+                .notFound, "the stack \(name) is not on this host; make it with: paasctl stacks build \(name)",
+                source: .client)
         }
         return ("\(directory)/\(name)/\(folder)/\(kind.rawValue).erofs", "stack-\(name)-\(folder)-\(kind.rawValue)")
     }
@@ -67,7 +69,8 @@ final class StackStore: Sendable {
         }
         guard let folder = try current(name) else {
             return StackInfo(
-                name: name, state: building ? .building : .missing, runImageBytes: nil, buildImageBytes: nil, digest: nil)
+                name: name, state: building ? .building : .missing, runImageBytes: nil, buildImageBytes: nil,
+                digest: nil)
         }
         return try ImageFailure.wrap("can't look at the stack \(name)") { () throws(SystemError) in
             let base = "\(directory)/\(name)/\(folder)"
@@ -81,7 +84,9 @@ final class StackStore: Sendable {
     /// - Parameters:
     ///   - progress: gets a line at each step.
     ///   - inUse: whether the shared mount of this name has users; folders of images in use are kept.
-    func build(_ name: String, progress: (String) -> Void, release: (String) throws(PaaSError) -> Bool) throws(PaaSError) {
+    func build(_ name: String, progress: (String) -> Void, release: (String) throws(PaaSError) -> Bool)
+        throws(PaaSError)
+    {
         try Names.validate(name, "stack")
         guard Files.exists("\(definitions)/\(name)/stack.conf") else {
             let known = try ImageFailure.wrap("can't list the stacks") { () throws(SystemError) in
@@ -99,7 +104,8 @@ final class StackStore: Sendable {
             return try acquire(name)?.release()
         }
         guard let held else {
-            throw PaaSError(.conflict, "the stack \(name) is being built already; wait for it (paasctl stacks shows it)")
+            throw PaaSError(
+                .conflict, "the stack \(name) is being built already; wait for it (paasctl stacks shows it)")
         }
         let lock = OwnedFD(held)
         let work = "\(home)/.work.\(getpid())"

@@ -49,8 +49,13 @@ struct LogRun: Sendable {
         var started = false
         var budget = Self.maximumBytes
         let stamps = try segments.map { segment throws(SystemError) in try Self.stamp(segment.path) }
-        // A segment that is gone took its lines along: what is left is read from its start.
-        let first = stamps.firstIndex { $0 != nil && $0 == position?.segment } ?? 0
+        // A segment that is gone took its lines along: the next one there is is read from its start.
+        let wanted = position.flatMap { ContainerLogLine.parseTime(Array($0.segment.utf8)[...]) } ?? Int64.min
+        let first =
+            stamps.firstIndex { $0 != nil && $0 == position?.segment }
+            ?? stamps.firstIndex {
+                $0.flatMap { ContainerLogLine.parseTime(Array($0.utf8)[...]) }.map { $0 > wanted } ?? false
+            } ?? stamps.count
         for (segment, stamp) in zip(segments, stamps).dropFirst(first) {
             guard let stamp else { continue }
             var offset = !started && stamp == position?.segment ? (position?.offset ?? 0) : 0

@@ -9,20 +9,15 @@ extension LogStore {
     struct Running: Sendable {
         var app: AppID
         var instance: InstanceID
-        /// conmon's control pipe.
-        var control: String
     }
 
     struct Keeping: Sendable {
-        /// First line of the segment that each container writes: if it changes without our doing, conmon started anew.
+        /// First line of the segment that each container writes and that has its second name.
         var stamps: [InstanceID: String] = [:]
         var lastSweep = -1e9
     }
 
     private static let sweepSeconds = 5.0
-    /// conmon's message "open the log again".
-    private static let reopen = "2 0 0\n"
-
     private struct OldFile {
         var path: String
         var id: InstanceID
@@ -30,7 +25,7 @@ extension LogStore {
         var modified: Int64
     }
 
-    /// Puts full segments aside and removes the oldest beyond the budget. To be called often.
+    /// Keeps full segments and removes the oldest beyond the budget. To be called often.
     func keepWithinBudget(running: [Running]) {
         let now = Monotonic.now()
         for container in running { attempt { try locks.withLock(container.app) { try watch(container) } } }
@@ -59,53 +54,24 @@ extension LogStore {
         }
     }
 
+    /// conmon puts a new file in the place of one that is full. A second name, given in time, keeps what it replaces.
     private func watch(_ container: Running) throws {
         let path = activePath(container.app, container.instance)
-        var info = stat()
-        if lstat(path, &info) != 0 {
-            // Put aside by an engine that died before it told conmon.
-            if errno == ENOENT { try tellToReopen(container.control) }
+        guard let stamp = try LogRun.stamp(path), keeping.withLock({ $0.stamps[container.instance] }) != stamp else {
             return
         }
-        let stamp = try LogRun.stamp(path)
-        let before = keeping.withLock { state in
-            defer { state.stamps[container.instance] = stamp }
-            return state.stamps[container.instance]
+        let folder = folder(container.app)
+        var highest = 0
+        var named = false
+        for file in try Files.list(folder) {
+            guard let (id, number) = LogRun.parse(file), id == container.instance, let number else { continue }
+            highest = max(highest, number)
+            if try LogRun.stamp("\(folder)/\(file)") == stamp { named = true }
         }
-        if let before, let stamp, before != stamp {
-            try notice(
-                container.app,
-                "\(try runName(container)) writes faster than its log is kept: lines before \(stamp) were dropped")
+        if !named {
+            try Syscall.check("link \(path)") { link(path, "\(folder)/\(container.instance).\(highest + 1).log") }
         }
-        if Int64(info.st_size) > segmentBytes { try putAside(container) }
-    }
-
-    private func runName(_ container: Running) throws -> String {
-        try Files.read(namePath(container.app, container.instance), limit: 4096)
-            .flatMap { try? JSONDecoder().decode(LogRun.Name.self, from: Data($0)) }?.name ?? "a process"
-    }
-
-    private func putAside(_ container: Running) throws {
-        let highest =
-            try Files.list(folder(container.app)).compactMap { LogRun.parse($0) }
-            .filter { $0.id == container.instance }.compactMap(\.number).max() ?? 0
-        keeping.withLock { $0.stamps[container.instance] = nil }
-        try Files.rename(
-            activePath(container.app, container.instance),
-            "\(folder(container.app))/\(container.instance).\(highest + 1).log")
-        try tellToReopen(container.control)
-    }
-
-    private func tellToReopen(_ control: String) throws(SystemError) {
-        let pipe: OwnedFD
-        do throws(SystemError) {
-            pipe = try OwnedFD.open(control, O_WRONLY | O_NONBLOCK | O_NOFOLLOW)
-        } catch {
-            // No reader: conmon has just ended, and with it the writing.
-            if error.errno == ENXIO || error.errno == ENOENT { return }
-            throw error
-        }
-        try pipe.writeAll(Self.reopen.utf8)
+        keeping.withLock { $0.stamps[container.instance] = stamp }
     }
 
     /// A line that readers of the app's log see.
@@ -126,11 +92,13 @@ extension LogStore {
             var info = stat()
             let path = "\(folder(app))/\(name)"
             guard let (id, number) = LogRun.parse(name), lstat(path, &info) == 0 else { continue }
-            total += Int64(info.st_size)
-            if number == nil && active.contains(id) { continue }
+            // The segment that was written last has two names.
+            let bytes = Int64(info.st_size) / Int64(max(1, info.st_nlink))
+            total += bytes
+            if active.contains(id) && (number == nil || info.st_nlink > 1) { continue }
             if id == Self.noticesID && info.st_size <= 64 << 10 { continue }
             let modified = Int64(info.st_mtim.tv_sec) * 1_000_000_000 + Int64(info.st_mtim.tv_nsec)
-            files.append(OldFile(path: path, id: id, bytes: Int64(info.st_size), modified: modified))
+            files.append(OldFile(path: path, id: id, bytes: bytes, modified: modified))
         }
         files.sort { $0.modified < $1.modified }
         var runs = Set(files.map(\.id)).count

@@ -27,10 +27,8 @@ public final class LogStore: Sendable {
         self.logger = logger
     }
 
-    /// A segment is put aside at this size.
-    var segmentBytes: Int64 { min(max(budgetBytes / 8, 32 << 10), 4 << 20) }
-    /// conmon itself starts anew at this size, which only happens to a process that writes faster than we look.
-    var capBytes: Int64 { max(budgetBytes / 4, segmentBytes * 2) }
+    /// conmon begins a new file at this size.
+    var segmentBytes: Int64 { min(max(budgetBytes / 8, 128 << 10), 4 << 20) }
 
     func folder(_ app: AppID) -> String { "\(root)/\(app)" }
     func activePath(_ app: AppID, _ id: InstanceID) -> String { "\(folder(app))/\(id).log" }
@@ -38,7 +36,7 @@ public final class LogStore: Sendable {
 
     /// Before a container is made: where conmon is to write.
     func prepare(app: AppID, instance: InstanceID, name: String, source: LogLine.Source) throws(PaaSError) -> (
-        path: String, capBytes: Int64
+        path: String, segmentBytes: Int64
     ) {
         do {
             try Files.makeDirectories(folder(app), mode: 0o700)
@@ -47,7 +45,7 @@ public final class LogStore: Sendable {
         } catch {
             throw PaaSError(.internal, "the log of \(name) can't be opened", cause: error)
         }
-        return (activePath(app, instance), capBytes)
+        return (activePath(app, instance), segmentBytes)
     }
 
     public func logs(app: AppID, instance: InstanceID?, after: LogCursor?, limit: Int) throws(PaaSError) -> LogPage {
@@ -145,9 +143,20 @@ public final class LogStore: Sendable {
             let name =
                 try Files.read(namePath(app, id), limit: 4096)
                 .flatMap { try? JSONDecoder().decode(LogRun.Name.self, from: Data($0)) }
-            let sorted = list.sorted { $0.number ?? Int.max < $1.number ?? Int.max }
+            var sorted = list.sorted { $0.number ?? Int.max < $1.number ?? Int.max }
+            // What is written has a second, numbered name soon.
+            if sorted.count > 1, sorted[sorted.count - 1].number == nil,
+                Self.isSameFile(sorted[sorted.count - 1].path, sorted[sorted.count - 2].path)
+            {
+                sorted.removeLast()
+            }
             runs.append(LogRun(id: id, name: name ?? .init(name: "unknown", source: .app), segments: sorted))
         }
         return runs.sorted { $0.id < $1.id }
+    }
+
+    private static func isSameFile(_ a: String, _ b: String) -> Bool {
+        var first = stat(), second = stat()
+        return lstat(a, &first) == 0 && lstat(b, &second) == 0 && first.st_ino == second.st_ino
     }
 }

@@ -9,7 +9,7 @@ struct Conmon: Sendable {
     let paths: ContainerPaths
     let exitDirectory: String
     let logPath: String
-    /// conmon starts the file anew at this size: a cap for a process that writes faster than logs are rotated.
+    /// conmon puts a new file in its place at this size, whatever becomes of us; `LogStore` keeps the full ones.
     let logBytes: Int64
     /// Files that take conmon's pid before it starts.
     let cgroupFiles: [String]

@@ -37,6 +37,4 @@ struct ContainerPaths: Sendable, Hashable {
     var resolvConf: String { files + "/resolv.conf" }
     var hosts: String { files + "/hosts" }
     var conmonPid: String { bundle + "/conmon.pid" }
-    /// conmon's control pipe.
-    var control: String { bundle + "/ctl" }
 }

@@ -58,7 +58,7 @@ extension ContainerService {
                 app: spec.app, instance: spec.id, name: spec.name, source: spec.role == .build ? .build : .app)
             let conmon = Conmon(
                 runtime: runtime, paths: paths, exitDirectory: ContainerPaths.exits(settings), logPath: log.path,
-                logBytes: log.capBytes, cgroupFiles: try cgroups.makeMonitor(spec.id))
+                logBytes: log.segmentBytes, cgroupFiles: try cgroups.makeMonitor(spec.id))
             let pid = try conmon.create()
             let monitor = try Files.readText(paths.conmonPid).flatMap { Int32($0) }
             let started = try Host.startTime(of: pid)

@@ -102,9 +102,7 @@ extension ContainerService {
         }
         logs.keepWithinBudget(
             running: table.all.filter { $0.record.phase == .running }.map {
-                LogStore.Running(
-                    app: $0.record.app, instance: $0.record.id,
-                    control: ContainerPaths(settings: settings, id: $0.record.id).control)
+                LogStore.Running(app: $0.record.app, instance: $0.record.id)
             })
     }
 

@@ -100,6 +100,8 @@ public struct HostCgroups: Sendable {
         for hierarchy in try allHierarchies() { try Self.removeTree("\(hierarchy)/\(parent)") }
     }
 
+    var parentExists: Bool { hierarchies.contains { Files.exists("\($0)/\(parent)") } }
+
     /// Ids of which there is a cgroup.
     func known() throws(SystemError) -> Set<InstanceID> {
         var ids: Set<InstanceID> = []

@@ -96,12 +96,14 @@ public enum RuntimeChoice {
         let folder = "\(settings.runDirectory)/preflight.\(id)"
         var trial = runtime
         trial.root = folder + "/state"
+        let hadParent = cgroups.parentExists
         do {
             defer {
                 // What can't be removed shows up as a leftover in `doctor`; it must not hide why the start failed.
                 _ = try? trial.run(["delete", "--force", "\(id)"])
                 try? cgroups.killAll(id, seconds: 5)
                 try? cgroups.remove(id)
+                if !hadParent { try? cgroups.removeParent() }
                 try? Files.removeTree(folder)
             }
             let firstUID = OCISpec.firstUID(base: settings.uidBase, slot: 0)

@@ -12,7 +12,8 @@ import Testing
     @Test func ownersAndFlagsOfANewVolume() throws {
         try ImageFixture.with { f throws in
             let build = BuildID.random(), app = AppID.random()
-            let path = try f.service.createBuildVolume(build: build, app: app, uidSlot: 4, sizeBytes: size, clearCache: false)
+            let path = try f.service.createBuildVolume(
+                build: build, app: app, uidSlot: 4, sizeBytes: size, clearCache: false)
             let paths = f.service.buildPaths(build: build)
             #expect(path == paths.app)
             let nobody = try #require(ProcessSpec.User.named("nobody"))
@@ -43,7 +44,8 @@ import Testing
     @Test func sealGivesEverythingAwayButFollowsNoLink() throws {
         try ImageFixture.with { f throws in
             let build = BuildID.random(), app = AppID.random()
-            let path = try f.service.createBuildVolume(build: build, app: app, uidSlot: 4, sizeBytes: size, clearCache: false)
+            let path = try f.service.createBuildVolume(
+                build: build, app: app, uidSlot: 4, sizeBytes: size, clearCache: false)
             try write(f.root + "/outside", "mine")
             try Files.makeDirectories(path + "/a/b")
             try write(path + "/a/b/c", "x")
@@ -51,7 +53,9 @@ import Testing
             try Syscall.check("symlink") { symlink("/etc", path + "/a/etc") }
             try f.service.sealSource(build: build, uidSlot: 4)
             try f.service.sealSource(build: build, uidSlot: 4)
-            for name in ["", "/a", "/a/b", "/a/b/c", "/x", "/a/etc"] { #expect(try status(path + name).st_uid == f.uid(4)) }
+            for name in ["", "/a", "/a/b", "/a/b/c", "/x", "/a/etc"] {
+                #expect(try status(path + name).st_uid == f.uid(4))
+            }
             #expect(try status(f.root + "/outside").st_uid == 0)
             #expect(try status("/etc").st_uid == 0)
             // A repeated create leaves the sealed source alone.
@@ -79,8 +83,10 @@ import Testing
     @Test func fullVolumeHarmsOnlyItself() throws {
         try ImageFixture.with { f throws in
             let full = BuildID.random(), other = BuildID.random()
-            let a = try f.service.createBuildVolume(build: full, app: .random(), uidSlot: 1, sizeBytes: 32 << 20, clearCache: false)
-            let b = try f.service.createBuildVolume(build: other, app: .random(), uidSlot: 2, sizeBytes: 32 << 20, clearCache: false)
+            let a = try f.service.createBuildVolume(
+                build: full, app: .random(), uidSlot: 1, sizeBytes: 32 << 20, clearCache: false)
+            let b = try f.service.createBuildVolume(
+                build: other, app: .random(), uidSlot: 2, sizeBytes: 32 << 20, clearCache: false)
             let error = #expect(throws: SystemError.self) {
                 let file = try OwnedFD.open(a + "/fill", O_WRONLY | O_CREAT)
                 while true { try file.writeAll([UInt8](repeating: 1, count: 1 << 20)) }
@@ -95,7 +101,9 @@ import Testing
     @Test func cacheIsKeptOnSuccessOnly() throws {
         try ImageFixture.with { f throws in
             let app = AppID.random()
-            func round(keep: Bool, clear: Bool = false, slot: Int = 1, size: Int64? = nil, _ body: (BuildPaths) throws -> Void) throws {
+            func round(
+                keep: Bool, clear: Bool = false, slot: Int = 1, size: Int64? = nil, _ body: (BuildPaths) throws -> Void
+            ) throws {
                 let build = BuildID.random()
                 _ = try f.service.createBuildVolume(
                     build: build, app: app, uidSlot: slot, sizeBytes: size ?? self.size, clearCache: clear)
@@ -134,7 +142,8 @@ import Testing
     @Test func cacheThatFillsTheVolumeIsNotKept() throws {
         try ImageFixture.with { f throws in
             let app = AppID.random(), build = BuildID.random()
-            _ = try f.service.createBuildVolume(build: build, app: app, uidSlot: 1, sizeBytes: 32 << 20, clearCache: false)
+            _ = try f.service.createBuildVolume(
+                build: build, app: app, uidSlot: 1, sizeBytes: 32 << 20, clearCache: false)
             let file = try OwnedFD.open(f.service.buildPaths(build: build).cache + "/big", O_WRONLY | O_CREAT)
             try file.writeAll([UInt8](repeating: 1, count: 20 << 20))
             try f.service.finishBuildVolume(build: build, app: app, keepCache: true)
@@ -164,7 +173,8 @@ import Testing
             let service = ImageService(
                 settings: f.settings, logger: Logger(label: "test"), checkoutUser: "no-such-user-here")
             let error = failure {
-                _ = try service.createBuildVolume(build: .random(), app: .random(), uidSlot: 1, sizeBytes: size, clearCache: false)
+                _ = try service.createBuildVolume(
+                    build: .random(), app: .random(), uidSlot: 1, sizeBytes: size, clearCache: false)
             }
             #expect(error?.code == .unavailable)
             #expect(error?.message.contains("no-such-user-here") == true)

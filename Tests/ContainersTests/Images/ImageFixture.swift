@@ -17,7 +17,9 @@ struct ImageFixture {
     /// The engine's program, which the package builds beside its tests.
     static let engineProgram: String = {
         let own = CommandLine.arguments.first { $0.hasSuffix(".xctest") } ?? CommandLine.arguments[0]
-        let beside = own.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/") + "/paas-engine"
+        let beside =
+            own.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/")
+            + "/paas-engine"
         return beside
     }()
 
@@ -36,7 +38,8 @@ struct ImageFixture {
                 "PAAS_UID_BASE": "2100000000",
             ], file: "")
         service = ImageService(
-            settings: settings, logger: Logger(label: "test"), checkoutUser: "nobody", packerProgram: Self.engineProgram)
+            settings: settings, logger: Logger(label: "test"), checkoutUser: "nobody", packerProgram: Self.engineProgram
+        )
         try service.start()
     }
 
@@ -59,7 +62,8 @@ struct ImageFixture {
     /// Another engine on the same folders, as after a kill.
     func restarted() throws -> ImageService {
         let next = ImageService(
-            settings: settings, logger: Logger(label: "test"), checkoutUser: "nobody", packerProgram: Self.engineProgram)
+            settings: settings, logger: Logger(label: "test"), checkoutUser: "nobody", packerProgram: Self.engineProgram
+        )
         try next.start()
         return next
     }
@@ -72,7 +76,9 @@ struct ImageFixture {
         try fill(path)
         try service.sealSource(build: build, uidSlot: slot)
         defer {
-            do { try service.finishBuildVolume(build: build, app: app, keepCache: false) } catch { Issue.record("\(error)") }
+            do { try service.finishBuildVolume(build: build, app: app, keepCache: false) } catch {
+                Issue.record("\(error)")
+            }
         }
         return try service.packSlug(build: build, uidSlot: slot, limitBytes: limit)
     }

@@ -19,7 +19,8 @@ import Testing
     }
 
     @Test func mountTableIsReadWithItsEscapes() {
-        let line = "36 35 7:3 / /mnt/with\\040space\\134x rw,noatime,idmapped master:1 - ext4 /dev/loop3 rw,errors=continue\nshort line\n"
+        let line =
+            "36 35 7:3 / /mnt/with\\040space\\134x rw,noatime,idmapped master:1 - ext4 /dev/loop3 rw,errors=continue\nshort line\n"
         let mounts = HostMount.parse(Array(line.utf8))
         #expect(mounts.count == 1)
         #expect(mounts.first?.target == "/mnt/with space\\x")
@@ -33,7 +34,8 @@ import Testing
         try ImageFixture.with { f throws in
             let slug = try f.slug { try write($0 + "/a", "x") }
             let build = BuildID.random(), app = AppID.random()
-            _ = try f.service.createBuildVolume(build: build, app: app, uidSlot: 1, sizeBytes: 64 << 20, clearCache: false)
+            _ = try f.service.createBuildVolume(
+                build: build, app: app, uidSlot: 1, sizeBytes: 64 << 20, clearCache: false)
             let used = f.root + "/m/used"
             try f.service.mountSlug(slug.digest, uidSlot: 1, at: used)
             // What a kill between two steps leaves: half files, a volume without its image, folders without a mount.
@@ -45,7 +47,8 @@ import Testing
             try Files.makeDirectories("\(run)/images/slug-\(hex)")
             try Files.makeDirectories("\(run)/builds/\(BuildID.random())")
             let lost = BuildID.random()
-            _ = try f.service.createBuildVolume(build: lost, app: app, uidSlot: 1, sizeBytes: 64 << 20, clearCache: false)
+            _ = try f.service.createBuildVolume(
+                build: lost, app: app, uidSlot: 1, sizeBytes: 64 << 20, clearCache: false)
             try Files.remove("\(data)/builds/\(lost).img")
 
             let next = try f.restarted()
@@ -79,7 +82,8 @@ import Testing
         try ImageFixture.with { f throws in
             let slug = try f.slug { try write($0 + "/a", "x") }
             for slot in 1...3 { try f.service.mountSlug(slug.digest, uidSlot: slot, at: "\(f.root)/m/\(slot)") }
-            _ = try f.service.createBuildVolume(build: .random(), app: .random(), uidSlot: 1, sizeBytes: 64 << 20, clearCache: false)
+            _ = try f.service.createBuildVolume(
+                build: .random(), app: .random(), uidSlot: 1, sizeBytes: 64 << 20, clearCache: false)
             #expect(try HostMount.attachedFiles().filter { $0.hasPrefix(f.root) }.count == 2)
             try f.service.teardown()
             #expect(try HostMount.all().filter { $0.target.hasPrefix(f.root) }.isEmpty)
@@ -93,11 +97,11 @@ import Testing
             let slug = try f.slug { try write($0 + "/a", "x") }
             let service = f.service, root = f.root
             let done = Pool()
-            for slot in 0..<8 {
+            for slot in 0..<4 {
                 Thread.start("mounter") {
                     done.finish(
                         failure {
-                            for _ in 0..<5 {
+                            for _ in 0..<3 {
                                 try service.mountSlug(slug.digest, uidSlot: slot, at: "\(root)/m/\(slot)")
                                 _ = try status("\(root)/m/\(slot)/a")
                                 try service.unmount(at: "\(root)/m/\(slot)")
@@ -105,7 +109,7 @@ import Testing
                         })
                 }
             }
-            #expect(done.wait(8).isEmpty)
+            #expect(done.wait(4).isEmpty)
             #expect(try HostMount.all().filter { $0.target.hasPrefix(root) }.isEmpty)
         }
     }

@@ -62,7 +62,10 @@ import Testing
             let userns = OwnedFD(try Syscall.shim("user namespace", slipway_userns_create(map, map)))
             let seen = try output(
                 "/usr/bin/nsenter",
-                ["--user=/proc/\(getpid())/fd/\(userns.raw)", "--setuid=0", "--setgid=0", "stat", "-c", "%u:%g", two + "/run"])
+                [
+                    "--user=/proc/\(getpid())/fd/\(userns.raw)", "--setuid=0", "--setgid=0", "stat", "-c", "%u:%g",
+                    two + "/run",
+                ])
             _ = userns.raw
             #expect(seen == "1000:1000\n")
 
@@ -250,7 +253,8 @@ struct RandomTree {
                 try Files.makeDirectories(path, mode: [0o755, 0o700, 0o775][random.next(3)])
                 folders.append(path)
             case 3:
-                let target = [String(repeating: "../t", count: 1 + random.next(60)), "/etc/passwd", name][random.next(3)]
+                let target = [String(repeating: "../t", count: 1 + random.next(60)), "/etc/passwd", name][
+                    random.next(3)]
                 try Syscall.check("symlink") { symlink(target, path) }
             case 4 where !files.isEmpty:
                 let old = files[random.next(files.count)]

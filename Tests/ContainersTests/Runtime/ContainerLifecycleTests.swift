@@ -185,7 +185,9 @@ struct ContainerLifecycleTests {
                 cursor = page.next
                 return seen.count >= 4000
             }
-            let wrong = seen.enumerated().filter { Int($0.element) != $0.offset }.prefix(5).map { "\($0.offset): \($0.element)" }
+            let wrong = seen.enumerated().filter { Int($0.element) != $0.offset }.prefix(5).map {
+                "\($0.offset): \($0.element)"
+            }
             #expect(wrong == [])
             let segments = try Files.list("\(engine.settings.dataDirectory)/logs/\(engine.app)").compactMap {
                 LogRun.parse($0)?.number
