@@ -36,17 +36,16 @@ public struct OwnedFD: ~Copyable, Sendable {
     /// Exactly `count` bytes, or fewer at the end of the file.
     public borrowing func readFully(_ count: Int) throws(SystemError) -> [UInt8] {
         let raw = raw
-        var buffer = [UInt8](repeating: 0, count: count)
-        var done = 0
-        while done < count {
-            let n = try Syscall.check("read") {
-                buffer.withUnsafeMutableBytes { Glibc.read(raw, $0.baseAddress.map { $0 + done }, count - done) }
-            }
+        // In steps: `count` is often a generous limit, and the file is small.
+        var bytes: [UInt8] = []
+        var part = [UInt8](repeating: 0, count: min(count, 65_536))
+        while bytes.count < count {
+            let wanted = min(part.count, count - bytes.count)
+            let n = try Syscall.check("read") { Glibc.read(raw, &part, wanted) }
             if n == 0 { break }
-            done += n
+            bytes.append(contentsOf: part[..<n])
         }
-        buffer.removeLast(count - done)
-        return buffer
+        return bytes
     }
 
     public borrowing func writeAll(_ bytes: some Collection<UInt8>) throws(SystemError) {

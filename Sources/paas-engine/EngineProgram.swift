@@ -17,7 +17,7 @@ enum EngineProgram {
 
         """
     static let settingsFile = "/etc/paas/paas.env"
-    /// Whose the socket is, unless `PAAS_USER` names another.
+    /// Whose the socket is, unless `PAAS_USER` names another. `PAAS_GIT_USER` does the same for the user that checks out.
     static let defaultUser = "paas"
     static let teardownGraceSeconds = 10.0
 
@@ -78,7 +78,8 @@ enum EngineProgram {
         guard let user = ProcessSpec.User.named(name) else {
             throw PaaSError(.unavailable, "the user \(name) is missing; bin/up makes it, or: useradd --system \(name)")
         }
-        let images = ImageService(settings: settings, logger: logger)
+        let checkoutUser = getenv("PAAS_GIT_USER").map { String(cString: $0) } ?? "paas-git"
+        let images = ImageService(settings: settings, logger: logger, checkoutUser: checkoutUser)
         let network = try NetworkService(settings: settings, logger: logger)
         let logs = LogStore(
             root: settings.dataDirectory + "/logs", budgetBytes: settings.logBudgetBytes, logger: logger)

@@ -83,7 +83,8 @@ struct Paasd {
                 .invalid, "\(settings.dataDirectory)/secret.key is missing; run bin/up, or put your backup of it back")
         }
         return try PostgresStore(
-            configuration: PostgresConfiguration(connection: url), key: EncryptionKey(key), portRange: settings.portRange)
+            configuration: PostgresConfiguration(connection: url), key: EncryptionKey(key),
+            portRange: settings.portRange)
     }
 
     /// Waits for the database, and for an earlier paasd that is still going.

@@ -27,7 +27,9 @@ struct PlatformStatus: StatusSource {
             "\(try await repositories.list().count) repositories"
         }
         async let routers = routerStatus()
-        return [ComponentStatus(name: "paasd", state: .up, detail: version), await database, await engineStatus, await git]
+        return [
+            ComponentStatus(name: "paasd", state: .up, detail: version), await database, await engineStatus, await git,
+        ]
             + [await routers]
     }
 

@@ -21,9 +21,9 @@ final class TableCopy: Sendable {
     /// Nil if there is none yet. Removes what a writer that was killed left behind.
     /// - Throws: if the file can't be read, or does not hold a table.
     func read() throws -> RoutingTable? {
-        for name in try Files.list(Files.parent(path))
-        where path.hasSuffix("/" + (name.split(separator: ".tmp.").first ?? "")) {
-            if name.contains(".tmp.") { try Files.remove(Files.parent(path) + "/" + name) }
+        let folder = Files.parent(path)
+        for name in try Files.list(folder) where (folder + "/" + name).hasPrefix(path + ".tmp.") {
+            try Files.remove(folder + "/" + name)
         }
         guard let bytes = try Files.read(path, limit: Self.limit) else { return nil }
         return try JSONDecoder().decode(RoutingTable.self, from: Data(bytes))

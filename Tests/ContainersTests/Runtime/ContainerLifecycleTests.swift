@@ -171,6 +171,35 @@ struct ContainerLifecycleTests {
         }
     }
 
+    @Test func aBuildRunsTheDriver() async throws {
+        try await withEngine { engine in
+            let driver =
+                "#!/bin/bash\nid -u >/result/uid; cat /env/SECRET >/result/secret; echo $HOME $PWD >/result/home; cat /app/file; echo made >/app/made; touch /cache/c /tmp/t; exit 3\n"
+            try Files.writeDurably(engine.root + "/prefix/buildpacks/bin/build", driver.utf8, mode: 0o755)
+            let build = BuildID.random()
+            let path = try await engine.client.createBuildVolume(
+                build: build, app: engine.app, uidSlot: 3, sizeBytes: 64 << 20, clearCache: false, epoch: 1)
+            try Files.writeDurably(path + "/file", "from source\n".utf8, mode: 0o644)
+            try await engine.client.sealSource(build: build, uidSlot: 3, epoch: 1)
+            var spec = engine.spec("", name: "build.1", id: InstanceID(build.uuid))
+            spec.role = .build
+            spec.environmentFiles = [EnvironmentVariable("SECRET", "s3")]
+            _ = try await engine.client.ensure(spec)
+            let ended = try await engine.wait(for: spec.id, "ends") { $0.state == .exited }
+            #expect(ended.exitCode == 3)
+            #expect(ended.isBuild)
+            let page = try await engine.client.logs(app: engine.app, instance: spec.id, after: nil, limit: 9)
+            #expect(page.lines.map(\.text) == ["from source"])
+            #expect(page.lines.first?.source == .build)
+            for (file, wanted) in [("uid", "1000\n"), ("secret", "s3"), ("home", "/tmp/home /app\n")] {
+                let bytes = try await engine.client.readBuildFile(build: build, path: "result/\(file)", limit: 100)
+                #expect(bytes.map { String(decoding: $0, as: UTF8.self) } == wanted)
+            }
+            try await engine.client.remove(spec.id, epoch: 1)
+            try await engine.client.finishBuildVolume(build: build, app: engine.app, keepCache: false, epoch: 1)
+        }
+    }
+
     @Test func aLogIsRotatedWhileItIsWritten() async throws {
         try await withEngine { engine in
             let spec = engine.spec(

@@ -29,7 +29,7 @@ final class TestEngine: @unchecked Sendable {
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "PAAS_DATA_DIR": root + "/data", "PAAS_RUN_DIR": root + "/run", "PAAS_INSTANCE": instance,
             "PAAS_SUBNETS": "10.\(Int.random(in: 221...239)).\(net).0/20,fd5a:\(tag.suffix(4))::/48",
-            "PAAS_USER": "root",
+            "PAAS_USER": "root", "PAAS_GIT_USER": "nobody",
             "PAAS_PREFIX": root + "/prefix", "PAAS_LOG_BUDGET_BYTES": "1048576",
         ]
         settings = try Settings(environment: environment, file: "")

@@ -1,0 +1,50 @@
+import Glibc
+import OS
+import Testing
+
+@Suite struct CommandTests {
+    @Test func outputStatusAndInputComeThrough() throws {
+        let result = try Command(ProcessSpec("/bin/bash", ["-c", "cat; echo err >&2; exit 3"])).run(
+            input: Array("in".utf8))
+        #expect(result.text == "in")
+        #expect(result.errorText == "err\n")
+        #expect(result.status == 3)
+        #expect(!result.timedOut)
+    }
+
+    @Test func argumentsAreNeverReadByAShell() throws {
+        let result = try Command(ProcessSpec("/bin/echo", ["$(id)", "a b", "*"])).run()
+        #expect(result.text == "$(id) a b *\n")
+    }
+
+    @Test func theEnvironmentIsOnlyWhatWasGiven() throws {
+        let result = try Command(ProcessSpec("/usr/bin/env", [], environment: ["A": "1"])).run()
+        #expect(result.text == "A=1\n")
+    }
+
+    @Test func aLongRunningCommandIsEnded() throws {
+        let result = try Command(ProcessSpec("/bin/sleep", ["60"]), timeoutSeconds: 1).run()
+        #expect(result.timedOut)
+        #expect(result.status == 128 + SIGKILL)
+    }
+
+    @Test func outputAboveTheLimitIsCut() throws {
+        let result = try Command(ProcessSpec("/usr/bin/head", ["-c", "1000000", "/dev/zero"]), outputLimit: 1000).run()
+        #expect(result.output.count == 1000)
+        #expect(result.status == 0)
+    }
+
+    @Test func aMissingProgramIsAnErrorThatNamesIt() {
+        let error = #expect(throws: SystemError.self) { try Command(ProcessSpec("/nonexistent/program", [])).run() }
+        #expect(error?.errno == ENOENT)
+        #expect(error?.description.contains("/nonexistent/program") == true)
+    }
+
+    @Test func descriptorsGoInOrderAndOthersStayOut() throws {
+        let leak = try OwnedFD.open("/dev/null", O_RDONLY)
+        let result = try Command(ProcessSpec("/bin/ls", ["/proc/self/fd"])).run()
+        // 0, 1, 2 and the one that ls itself opened.
+        #expect(result.text == "0\n1\n2\n3\n")
+        _ = leak.raw
+    }
+}
