@@ -11,6 +11,9 @@ enum EngineProgram {
         usage: paas-engine [serve]
                paas-engine teardown [--power-cut]   end every container of this platform and clear the host, while no
                                                     engine runs; --power-cut is for tests: nothing gets to end itself
+               paas-engine build-stack NAME [--if-missing]
+                                                    make a stack from its definition
+               paas-engine list [--json]            the containers of this platform, also while no engine runs
                paas-engine doctor [--json]          look at what containers need of this host
 
         Settings: environment PAAS_… over /etc/paas/paas.env.
@@ -30,6 +33,14 @@ enum EngineProgram {
             case [], ["serve"]: return try serve(try settings())
             case ["teardown"]: return try teardown(try settings(), .graceful(seconds: teardownGraceSeconds))
             case ["teardown", "--power-cut"]: return try teardown(try settings(), .powerCut)
+            case ["list"]: return try list(try settings(), json: false)
+            case ["list", "--json"]: return try list(try settings(), json: true)
+            case _ where arguments.count == 2 && arguments[0] == "build-stack":
+                try requireRoot()
+                return try StackCommand.run(name: arguments[1], ifMissing: false, settings: try settings())
+            case _ where arguments.count == 3 && arguments[0] == "build-stack" && arguments[2] == "--if-missing":
+                try requireRoot()
+                return try StackCommand.run(name: arguments[1], ifMissing: true, settings: try settings())
             case ["doctor"]: return try doctor(try settings(), json: false)
             case ["doctor", "--json"]: return try doctor(try settings(), json: true)
             case ["--help"], ["help"]:
@@ -100,6 +111,19 @@ enum EngineProgram {
             mode,
             network: { try NetworkService(settings: settings, logger: logger).teardown() },
             images: { try ImageService(settings: settings, logger: logger).teardown() })
+        return 0
+    }
+
+    private static func list(_ settings: Settings, json: Bool) throws -> Int32 {
+        try requireRoot()
+        let containers = try ContainerListing.read(settings: settings)
+        if json {
+            print(String(decoding: try JSONEncoder().encode(containers), as: UTF8.self))
+        } else {
+            for one in containers {
+                print("\(one.id) \(one.name) \(one.state.rawValue) \(one.pid.map(String.init) ?? "-") \(one.address4 ?? "-")")
+            }
+        }
         return 0
     }
 

@@ -161,9 +161,8 @@ def test_killed_during_a_scale(platform, app, armed, point):
 
 
 def check_nothing_left(platform, app):
-    rows = {p["id"] for p in app.processes(state=None)}
-    containers = [c for c in platform.containers() if c.get("app") == app.name]
+    app_id = app.json("apps", "info")["id"]
     wait_until(
-        lambda: {c["id"] for c in platform.containers() if c.get("app") == app.name} == {p["id"] for p in app.processes(state=None)},
+        lambda: {c["id"] for c in platform.containers() if c["app"] == app_id} == {p["id"] for p in app.processes(state=None)},
         45, "containers and rows to agree")
     assert not list((platform.data / "builds").glob("*.img")), "a build volume is left"
