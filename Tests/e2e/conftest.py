@@ -26,7 +26,9 @@ def platform():
     programs = os.environ.get("SLIPWAY_PROGRAMS")
     if not programs:
         pytest.fail("SLIPWAY_PROGRAMS must name the folder of the built programs; run bin/test e2e")
-    platform = Platform(REPO, pathlib.Path(programs))
+    # Several runs side by side: each with a name and an offset for its ports and subnets.
+    platform = Platform(
+        REPO, pathlib.Path(programs), os.environ.get("SLIPWAY_TEST_NAME", "e2e"), int(os.environ.get("SLIPWAY_TEST_OFFSET", "0")))
     # What an interrupted run left is not part of this one.
     platform.down(purge=True)
     platform.up()

@@ -35,8 +35,8 @@ class Platform:
         self.root = pathlib.Path(os.environ.get("SLIPWAY_TEST_ROOT", "/var/tmp/slipway-test")) / name
         self.data = self.root / "data"
         self.run = pathlib.Path("/run") / f"slipway-test-{name}"
-        self.api_port = 17070 + offset
-        self.port_range = (31000 + offset * 10, 31000 + offset * 10 + 499)
+        self.api_port = 17070 + offset * 100
+        self.port_range = (31000 + offset * 500, 31000 + offset * 500 + 499)
         self.instance = f"t{name}"[:8]
         self.env = {
             **{k: v for k, v in os.environ.items() if not k.startswith("PAAS_")},
@@ -44,7 +44,7 @@ class Platform:
             "PAAS_RUN_DIR": str(self.run),
             "PAAS_INSTANCE": self.instance,
             "PAAS_API_ADDRESS": f"127.0.0.1:{self.api_port}",
-            "PAAS_ROUTER_METRICS_ADDRESS": f"127.0.0.1:{17090 + offset}",
+            "PAAS_ROUTER_METRICS_ADDRESS": f"127.0.0.1:{17090 + offset * 100}",
             "PAAS_PORT_RANGE": f"{self.port_range[0]}-{self.port_range[1]}",
             "PAAS_SUBNETS": f"10.{221 + offset}.0.0/16,fd5a:1b{0xd0 + offset:02x}::/48",
             "PAAS_UID_BASE": str(2_800_000_000 + offset * 50_000_000),
