@@ -5,8 +5,17 @@ import Synchronization
 /// What comes from the pusher, into the standard input of git.
 final class InputFeed: Sendable {
     private let target: Mutex<Int32?>
+    private let first: [UInt8]
+    private let ended: Bool
 
-    init(_ target: consuming OwnedFD) { self.target = Mutex(target.release()) }
+    /// - Parameters:
+    ///   - first: input that was read already.
+    ///   - ended: nothing follows it.
+    init(_ target: consuming OwnedFD, first: [UInt8], ended: Bool) {
+        self.target = Mutex(target.release())
+        self.first = first
+        self.ended = ended
+    }
 
     deinit { close() }
 
@@ -19,6 +28,10 @@ final class InputFeed: Sendable {
 
     /// Runs until the peer said that its input ended, or is gone (then `lost` is called).
     func pump(from channel: FrameChannel, lost: () -> Void) {
+        if let fd = target.withLock({ $0 }) {
+            do { try write(fd, first[...]) } catch { close() }
+        }
+        if ended { close() }
         while true {
             let frame: [UInt8]?
             do { frame = try channel.receive() } catch { frame = nil }

@@ -16,6 +16,8 @@ enum GitCall: Codable, Sendable {
     case updateRef(app: AppID, ref: String, old: String?, new: String)
     case readRef(app: AppID, ref: String)
     case setHead(app: AppID, branch: String)
+    /// Takes commits off the list of shallow ones that need not be on it (any more).
+    case tidyShallow(app: AppID)
     /// Turns the connection into a stream: `GitFrame`s both ways.
     case exchange(app: AppID, service: GitService, advertise: Bool, protocolVersion: String?, ticket: String?)
 }

@@ -24,6 +24,7 @@ public final class GitServer: Sendable {
 
     /// Serves until the process ends.
     public func run() throws(SystemError) {
+        try InterruptedWork(repositories: settings.repositoriesDirectory, log: log).clear()
         let listener = try UnixSocket.listen(settings.gitSocket, mode: 0o660)
         log("serving on \(settings.gitSocket)")
         while true {
@@ -79,7 +80,7 @@ public final class GitServer: Sendable {
     private func configuration() -> [String] {
         [
             "core.hooksPath=\(settings.prefix)/hooks", "receive.procReceiveRefs=refs/heads/",
-            "receive.advertisePushOptions=true", "receive.advertiseAtomic=false", "receive.shallowUpdate=true",
+            "receive.advertisePushOptions=true", "receive.advertiseAtomic=false",
             "receive.fsckObjects=true", "receive.fsck.zeroPaddedFilemode=warn",
             "receive.fsck.missingSpaceBeforeDate=warn", "receive.fsck.badTimezone=warn",
             "receive.maxInputSize=\(Self.maximumPushBytes)", "receive.autogc=false",
@@ -105,6 +106,14 @@ public final class GitServer: Sendable {
         spec.openFilesLimit = 1024
         spec.newSession = true
         spec.parentDeathSignal = SIGKILL
+        var prelude: [UInt8] = []
+        var inputEnded = false
+        if service == .receivePack && !advertise {
+            let shallow: [String]
+            (shallow, prelude, inputEnded) = try readPrelude(channel)
+            if !shallow.isEmpty { try ShallowFile(repository: path).add(shallow) }
+        }
+        defer { if service == .receivePack && !advertise { tidyShallow(app, path) } }
         let input = try Pipe(), output = try Pipe(), errors = try Pipe()
         let child = try ChildProcess.spawn(
             spec, descriptors: [input.readEnd.raw, output.writeEnd.raw, errors.writeEnd.raw])
@@ -116,7 +125,7 @@ public final class GitServer: Sendable {
         _ = consume errors
 
         let pid = child.pid
-        let feed = InputFeed(writeEnd)
+        let feed = InputFeed(writeEnd, first: prelude, ended: inputEnded)
         let tail = OutputTail()
         Thread.start("git-stdin") {
             feed.pump(from: channel) {
@@ -140,5 +149,32 @@ public final class GitServer: Sendable {
         if let failure { throw failure }
         if status != 0 { log("git \(verb) of \(app) ended with status \(status): \(tail.text)") }
         try channel.send([GitFrame.exit] + Array("\(status) \(tail.text)".utf8))
+    }
+
+    /// The leading lines of a push that are not for git, what came behind them, and whether that was all.
+    private func readPrelude(_ channel: FrameChannel) throws -> (shallow: [String], rest: [UInt8], ended: Bool) {
+        var prelude = ShallowPrelude()
+        while true {
+            guard let frame = try channel.receive(), let tag = frame.first else {
+                throw PaaSError(.cancelled, "the pusher went away")
+            }
+            let ended = tag == GitFrame.endOfInput
+            let progress = ended ? prelude.finish() : prelude.feed(frame.dropFirst())
+            if case .complete(let shallow, let rest) = progress { return (shallow, rest, ended) }
+        }
+    }
+
+    /// Only where a push left a list: what it brought may have made entries needless, or never have come.
+    private func tidyShallow(_ app: AppID, _ path: String) {
+        guard Files.exists(path + "/shallow") else { return }
+        do {
+            if case .failed(let report) = try GitWire.decode(
+                GitReply.self, work(try GitWire.encode(GitCall.tidyShallow(app: app))))
+            {
+                log("tidying the shallow list of \(app) failed: \(report.message)")
+            }
+        } catch {
+            log("tidying the shallow list of \(app) failed: \(error)")
+        }
     }
 }

@@ -91,6 +91,17 @@ public enum GitWorker {
         case .setHead(let app, let branch):
             try open(app).setHead(branch: branch)
             return .done
+        case .tidyShallow(let app):
+            let repository = try open(app)
+            do {
+                let file = ShallowFile(repository: path(app, in: repositories))
+                let listed = try file.read()
+                let needless = try listed.filter { commit in try !repository.isCutOff(commit) }
+                if !needless.isEmpty { try file.remove(needless) }
+            } catch {
+                throw PaaSError(.internal, "the list of shallow commits can't be tidied", cause: error)
+            }
+            return .done
         case .exchange: throw PaaSError(.internal, "an exchange is not for the worker")
         }
     }

@@ -162,6 +162,30 @@ struct Repository: ~Copyable {
         }
     }
 
+    /// Whether the commit is here and at least one of its parents is not: then the list of shallow commits must name it.
+    borrowing func isCutOff(_ commit: String) throws(PaaSError) -> Bool {
+        var database: OpaquePointer?
+        try GitLibrary.check("open object database", git_repository_odb(&database, handle))
+        defer { git_odb_free(database) }
+        var oid = try GitLibrary.objectID(commit)
+        var object: OpaquePointer?
+        // Read raw: newer versions of the library hide the parents of commits that the list names.
+        guard git_odb_read(&object, database, &oid) == 0 else { return false }
+        defer { git_odb_object_free(object) }
+        guard git_odb_object_type(object) == GIT_OBJECT_COMMIT, let data = git_odb_object_data(object) else {
+            return false
+        }
+        let text = String(
+            decoding: UnsafeRawBufferPointer(start: data, count: git_odb_object_size(object)), as: UTF8.self)
+        for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
+            if line.isEmpty { break }
+            guard line.hasPrefix("parent ") else { continue }
+            var parent = try GitLibrary.objectID(String(line.dropFirst(7)))
+            if git_odb_exists(database, &parent) == 0 { return true }
+        }
+        return false
+    }
+
     private borrowing func withCommit<T>(_ commit: String, _ body: (OpaquePointer) throws(PaaSError) -> T)
         throws(PaaSError) -> T
     {

@@ -58,7 +58,7 @@ struct Paasd {
                 repositories: repositories, scheduler: reconciler, routing: hub,
                 logs: MergedLogReader([EngineLogLines(engine: engine), PlatformLogLines(lines)]),
                 status: PlatformStatus(store: store, engine: engine, repositories: repositories, settings: settings),
-                tickets: tickets, settings: settings, epoch: epoch), logger: logger)
+                tickets: tickets, settings: settings, epoch: epoch, faults: faults), logger: logger)
 
         logger.info("paasd starts", metadata: ["version": "\(Self.version)", "epoch": "\(epoch)"])
         try pushes.start()

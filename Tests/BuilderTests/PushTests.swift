@@ -7,6 +7,9 @@ import Testing
         let bench = Bench()
         let (decisions, lines) = try await bench.running { _, service, _ in await bench.push(service) }
         #expect(decisions == ["refs/heads/main": .moved])
+        let name = bench.world.app.name
+        #expect(lines.first == "-----> Build 1 of \(name)")
+        #expect(lines.dropFirst().first?.contains("paasctl builds log 1 -f -a \(name)") == true)
         #expect(lines.contains("-----> Python app detected"))
         #expect(lines.contains("       Procfile declares types -> web"))
         #expect(lines.contains("-----> Launching..."))

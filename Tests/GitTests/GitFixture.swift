@@ -13,6 +13,7 @@ final class GitFixture: Sendable {
     let settings: Settings
 
     init() throws {
+        Signals.ignoreBrokenPipes()
         root = "/tmp/slipway-git-\(UUID().uuidString.prefix(8))"
         try Files.makeDirectories(root + "/data/repos")
         try Files.makeDirectories(root + "/run/git")

@@ -201,4 +201,34 @@ import Testing
             }
         }
     }
+
+    @Test func aNewPortReplacesWhatWasStartedWithoutIt() async throws {
+        try await Harness.run { h in
+            let app = try await h.app("alpha")
+            try await h.deploy(app, ["smtp": "a", "worker": "b"])
+            let (smtp, _) = try await h.up(app, "smtp", 1)
+            let (worker, _) = try await h.up(app, "worker", 1)
+            func asked() async throws -> Set<InstanceID> {
+                Set(try await h.store.processes(app.id).filter(\.replaceRequested).map(\.id))
+            }
+            #expect(try await asked() == [])
+            _ = try await put(h, app, PortRequest(name: "smtp", protocol: .tcp, processType: "smtp"))
+            #expect(try await asked() == [smtp.id])
+            _ = try await put(h, app, PortRequest(name: "work", protocol: .tcp, processType: "worker"))
+            #expect(try await asked() == [smtp.id, worker.id])
+        }
+    }
+
+    @Test func changingAPortReplacesNothing() async throws {
+        try await Harness.run { h in
+            let app = try await h.app("alpha")
+            _ = try await put(h, app, PortRequest(name: "smtp", protocol: .tcp, processType: "smtp"))
+            try await h.deploy(app, ["smtp": "a"])
+            _ = try await h.up(app, "smtp", 1)
+            let changed = try await put(
+                h, app, PortRequest(name: "smtp", protocol: .tcp, processType: "smtp", drainSeconds: 3))
+            #expect(!changed.created && changed.port.drainSeconds == 3)
+            #expect(try await h.store.processes(app.id).allSatisfy { !$0.replaceRequested })
+        }
+    }
 }

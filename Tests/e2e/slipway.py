@@ -22,7 +22,7 @@ def wait_until(condition, seconds=30, what="the condition", interval=0.05):
             value = condition()
             if value:
                 return value
-        except (OSError, AssertionError, subprocess.CalledProcessError, ValueError, KeyError, IndexError) as error:
+        except (OSError, AssertionError, subprocess.CalledProcessError, ValueError, LookupError, StopIteration) as error:
             last = error
         time.sleep(interval)
     raise AssertionError(f"{what} did not come true within {seconds} s" + (f" (last: {last})" if last else ""))

@@ -165,7 +165,7 @@ def test_an_unknown_app_and_a_bad_token_are_told(app):
 def test_an_empty_tree_and_lfs_pointers_are_refused_clearly(app):
     app.commit("nothing in it")
     empty = app.push(check=False)
-    assert empty.returncode != 0 and "empty" in empty.stderr
+    assert empty.returncode != 0 and "holds no files" in empty.stderr
     pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "a" * 64 + "\nsize 12345\n"
     app.write({"Procfile": "web: ./model\n", "model": pointer})
     app.commit()

@@ -56,7 +56,7 @@ start_tree() {
     rm -f "$PAAS_RUN_DIR/s6-svscan.pid"
     (
         cd /
-        exec setsid s6-svscan -t 0 "$S6" </dev/null >>"$PAAS_DATA_DIR/service-logs/svscan.log" 2>&1
+        exec setsid s6-svscan -t 0 "$S6" </dev/null >>"$PAAS_DATA_DIR/service-logs/svscan.log" 2>&1 9>&-
     ) &
     local pid=$!
     disown

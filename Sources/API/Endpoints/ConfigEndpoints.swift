@@ -28,6 +28,7 @@ struct ConfigEndpoints: Sendable {
         let ifMatch = try EntityTag.ifMatch(request.headers)
         let change = try await dependencies.store.patchConfig(
             app.id, changes: changes, ifMatch: ifMatch.map { Int($0) }, actor: request.principal, now: request.now)
+        dependencies.faults.reached(.releaseRecorded)
         dependencies.scheduler.wake(app.id)
         return Reply.accepted(change.operation, headers: [.eTag: EntityTag.text(Int64(change.version))])
     }

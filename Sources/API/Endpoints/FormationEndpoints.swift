@@ -28,6 +28,7 @@ struct FormationEndpoints: Sendable {
         let result = try await dependencies.store.patchFormation(
             app.id, changes: changes, ifMatch: try EntityTag.ifMatch(request.headers), actor: request.principal,
             now: request.now)
+        dependencies.faults.reached(.releaseRecorded)
         dependencies.scheduler.wake(app.id)
         return Reply.accepted(result.operation, headers: [.eTag: EntityTag.text(result.generation)])
     }

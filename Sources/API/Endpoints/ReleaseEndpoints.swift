@@ -69,6 +69,7 @@ struct ReleaseEndpoints: Sendable {
                 app.id, slug: slug, actor: request.principal, now: request.now
             ).operation
         }
+        dependencies.faults.reached(.releaseRecorded)
         dependencies.scheduler.wake(app.id)
         return Reply.accepted(operation)
     }

@@ -123,6 +123,10 @@ public struct PushService: Sendable {
             return try await refuse(active, app, send)
         }
         try await send(PushReply(build: PushReply.OpenedBuild(id: build.id, number: build.number)))
+        if push.resume == nil {
+            // First of all: who loses the connection sees only what came before.
+            for line in BuildWords.opened(build, app) { try await send(PushReply(line: line)) }
+        }
         var number = max(0, push.fromLine)
         for try await line in try await builds.log(build.id, fromLine: number, follow: true) {
             try await send(PushReply(line: line, number: number))

@@ -18,6 +18,14 @@ enum BuildWords {
         return tenths % 10 == 0 ? "\(tenths / 10) \(unit)" : "\(tenths / 10).\(tenths % 10) \(unit)"
     }
 
+    /// What a pusher is told of the new build before anything else.
+    static func opened(_ build: Build, _ app: App) -> [String] {
+        [
+            "-----> Build \(build.number) of \(app.name)",
+            "       If this connection is lost, it goes on: paasctl builds log \(build.number) -f -a \(app.name)",
+        ]
+    }
+
     /// A message as lines of the build output: ` !     Text`, further lines indented alike.
     static func error(_ message: String) -> [String] {
         message.split(separator: "\n", omittingEmptySubsequences: false).map { " !     \($0)" }

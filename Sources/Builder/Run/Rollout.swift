@@ -80,16 +80,25 @@ struct Rollout: Sendable {
                 try await parts.release(build.app, version)
             }
             let formation = FormationEntry.initial(processTypes: release.processTypes.keys)
-            if !formation.isEmpty, formation.values.allSatisfy({ $0.quantity == 0 }) {
-                await run.sayOnce("       Nothing runs yet. To start a process type, and to give it a public port:")
-                for type in formation.keys.sorted() {
-                    await run.sayOnce("         paasctl scale \(type)=1 -a \(app.name)")
-                }
-                let type = formation.keys.sorted().first ?? "worker"
-                await run.sayOnce(
-                    "         paasctl ports add NAME --protocol tcp|udp --process \(type) -a \(app.name)")
-            }
+            await guide(formation, app, hasPorts: !ports.isEmpty)
         }
+    }
+
+    /// What the owner of a new app has to do by hand: start what is not started by itself, and expose it.
+    private func guide(_ formation: [String: FormationEntry], _ app: App, hasPorts: Bool) async {
+        let types = formation.keys.sorted()
+        guard let first = types.first else { return }
+        let idle = formation.values.allSatisfy { $0.quantity == 0 }
+        if idle {
+            await run.sayOnce("       Nothing runs yet. To start a process type, and to give it a public port:")
+            for type in types { await run.sayOnce("         paasctl scale \(type)=1 -a \(app.name)") }
+        } else if !hasPorts {
+            await run.sayOnce("       It has no public port. If it serves one:")
+        } else {
+            return
+        }
+        let started = types.first { formation[$0].map { $0.quantity > 0 } ?? false } ?? first
+        await run.sayOnce("         paasctl ports add NAME --protocol tcp|udp --process \(started) -a \(app.name)")
     }
 
     private var publicAddress: String {

@@ -21,6 +21,7 @@ public final class ContainerService: Sendable {
     /// What could not be cleared away; tried again from time to time.
     let leftovers = Monitor<Set<InstanceID>>([])
     let seccomp: JSONValue
+    private let faults: FaultSwitch
 
     /// SIGTERM to SIGKILL for a container at its time limit.
     static let limitGraceSeconds: Double = 10
@@ -34,6 +35,7 @@ public final class ContainerService: Sendable {
         self.network = network
         self.images = images
         self.logs = logs
+        faults = FaultSwitch(settings.faultPoint)
         cgroups = HostCgroups(parent: settings.hostName)
         do throws(SystemError) {
             bootID = try Host.bootID(file: settings.bootIDFile)
@@ -220,7 +222,7 @@ public final class ContainerService: Sendable {
     }
 
     func reachedFault(_ step: StartStep) {
-        if settings.faultPoint == step.faultPoint { kill(getpid(), SIGKILL) }
+        faults.reached(step.faultPoint)
     }
 
     /// Ends the threads that watch; containers go on.

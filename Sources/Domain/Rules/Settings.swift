@@ -47,7 +47,7 @@ public struct Settings: Sendable {
     public var ociRuntime: String
     /// `PAAS_BOOT_ID_FILE`; the kernel's own unless a test simulates a power cut.
     public var bootIDFile: String
-    /// `PAAS_FAULT=NAME:MARK`: a fault point at which paasd kills itself with SIGKILL, once (tests only).
+    /// `PAAS_FAULT=NAME:MARK`: a fault point at which paasd or paas-engine kills itself with SIGKILL, once (tests only).
     public var faultPoint: String?
 
     /// - Parameters:

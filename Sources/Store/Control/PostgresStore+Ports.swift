@@ -34,7 +34,10 @@ extension PostgresStore {
                     "app \(app.name) has \(Self.maximumPortsOfApp) ports, which is the most; remove one first")
             }
             let type = try transaction.processType(of: request, app: app)
-            return (try transaction.insertPort(app, request, type: type, range: range, actor: actor.name), true)
+            let port = try transaction.insertPort(app, request, type: type, range: range, actor: actor.name)
+            // What runs already was started without PORT and can't listen there.
+            _ = try transaction.askForReplacement(in: app, type: type, index: nil)
+            return (port, true)
         }
     }
 

@@ -17,22 +17,8 @@ extension PostgresStore {
         return try await write(now: now) { transaction in
             let session = transaction.session
             let app = try transaction.lockApp(id, for: actor)
-            let marked = try session.run(
-                """
-                update instances set replace_requested = true
-                where app_id = \(id) and state in ('planned', 'starting', 'up', 'unhealthy')
-                    and (\(type)::text is null or type = \(type)) and (\(index)::bigint is null or index = \(index))
-                """
-            ).affectedRows
-            // Those that wait because they kept crashing are tried again at once.
-            let waiting = try session.run(
-                """
-                update slots set restarts = 0, next_start_at = least(next_start_at, \(now))
-                where app_id = \(id)
-                    and (\(type)::text is null or type = \(type)) and (\(index)::bigint is null or index = \(index))
-                """
-            ).affectedRows
-            if let name, marked + waiting == 0 {
+            let asked = try transaction.askForReplacement(in: app, type: type, index: index)
+            if let name, asked == 0 {
                 let isType = try index == nil && session.knownTypes(app)?.contains(name) == true
                 guard isType else {
                     throw PaaSError(
@@ -42,7 +28,7 @@ extension PostgresStore {
             }
             let target = name.map { "\(app.path)/processes/\($0)" } ?? "\(app.path)/processes"
             let operation = try transaction.openOperation(
-                .replaceProcess, app: app, target: target, completed: marked + waiting == 0)
+                .replaceProcess, app: app, target: target, completed: asked == 0)
             transaction.record(
                 "process.replace-requested", app: app, actor: actor.name, ["process": name ?? "all"])
             return operation
@@ -64,5 +50,31 @@ extension PostgresStore {
             throw PaaSError(.notFound, "there is no process \(Names.quoted(name)); see: paasctl ps")
         }
         return (type, index)
+    }
+}
+
+extension StoreTransaction {
+    /// Live instances are to be replaced by fresh ones, and those that wait because they kept crashing are tried again at
+    /// once. Returns how many there are of both.
+    ///
+    /// - Parameters:
+    ///   - type: nil for all.
+    ///   - index: nil for all of the type.
+    func askForReplacement(in app: App, type: String?, index: Int?) throws -> Int {
+        let marked = try session.run(
+            """
+            update instances set replace_requested = true
+            where app_id = \(app.id) and state in ('planned', 'starting', 'up', 'unhealthy')
+                and (\(type)::text is null or type = \(type)) and (\(index)::bigint is null or index = \(index))
+            """
+        ).affectedRows
+        let waiting = try session.run(
+            """
+            update slots set restarts = 0, next_start_at = least(next_start_at, \(now))
+            where app_id = \(app.id)
+                and (\(type)::text is null or type = \(type)) and (\(index)::bigint is null or index = \(index))
+            """
+        ).affectedRows
+        return marked + waiting
     }
 }
