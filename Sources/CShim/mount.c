@@ -114,6 +114,35 @@ int slipway_userns_create(const char *uid_map, const char *gid_map) {
     return result;
 }
 
+int slipway_userns_write(int userns, const char *const *paths, const char *const *values, int count, int *failed) {
+    int report[2];
+    *failed = -1;
+    if (pipe2(report, O_CLOEXEC) != 0) return -errno;
+    pid_t pid = fork();
+    if (pid == 0) {
+        // Only one thread is here, which setns asks for; only calls that are safe after fork.
+        int answer[2] = {0, -1};
+        if (setns(userns, CLONE_NEWUSER) != 0) answer[0] = -errno;
+        for (int i = 0; answer[0] == 0 && i < count; i++) {
+            answer[0] = write_file(paths[i], values[i]);
+            if (answer[0] != 0) answer[1] = i;
+        }
+        (void)!write(report[1], answer, sizeof answer);
+        _exit(0);
+    }
+    int result = pid < 0 ? -errno : -EIO, answer[2];
+    close(report[1]);
+    if (pid > 0) {
+        if (read(report[0], answer, sizeof answer) == sizeof answer) {
+            result = answer[0];
+            *failed = answer[1];
+        }
+        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {}
+    }
+    close(report[0]);
+    return result;
+}
+
 int slipway_loop_attach(int file, int read_only, int direct_io, int *number) {
     int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
     if (control < 0) return -errno;

@@ -1,4 +1,5 @@
 import Domain
+import Glibc
 import OS
 import Synchronization
 
@@ -142,24 +143,33 @@ final class SocketExchange: GitExchange {
         writer.close()
     }
 
-    private func send(_ frame: [UInt8]) async throws(PaaSError) {
+    private func send(_ frame: [UInt8]) async throws(SystemError) {
         let channel = channel
-        do throws(SystemError) {
-            try await writer.run { () throws(SystemError) in try channel.send(frame) }
-        } catch {
-            throw PaaSError(.unavailable, "the git service was interrupted; try again", cause: error)
-        }
+        try await writer.run { () throws(SystemError) in try channel.send(frame) }
+    }
+
+    private static func interrupted(_ error: SystemError) -> PaaSError {
+        PaaSError(.unavailable, "the git service was interrupted; try again", cause: error)
     }
 
     func write(_ bytes: [UInt8]) async throws(PaaSError) {
         var rest = bytes[...]
         while !rest.isEmpty {
-            try await send([GitFrame.input] + rest.prefix(65_536))
+            do throws(SystemError) {
+                try await send([GitFrame.input] + rest.prefix(65_536))
+            } catch { throw Self.interrupted(error) }
             rest = rest.dropFirst(65_536)
         }
     }
 
-    func finishWriting() async throws(PaaSError) { try await send([GitFrame.endOfInput]) }
+    func finishWriting() async throws(PaaSError) {
+        do throws(SystemError) {
+            try await send([GitFrame.endOfInput])
+        } catch {
+            // A program that needs no input may have answered and ended by now: reading tells.
+            guard error.errno == EPIPE || error.errno == ECONNRESET else { throw Self.interrupted(error) }
+        }
+    }
 
     func read() async throws(PaaSError) -> [UInt8]? {
         let channel = channel
@@ -167,7 +177,7 @@ final class SocketExchange: GitExchange {
         do throws(SystemError) {
             frame = try await reader.run { () throws(SystemError) in try channel.receive() }
         } catch {
-            throw PaaSError(.unavailable, "the git service was interrupted; try again", cause: error)
+            throw Self.interrupted(error)
         }
         guard let frame, let tag = frame.first else {
             throw PaaSError(.unavailable, "the git service was interrupted; try again")

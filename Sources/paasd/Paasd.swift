@@ -55,7 +55,7 @@ struct Paasd {
         let server = try APIServer(
             APIDependencies(
                 store: store, engine: engine, buildEngine: engine, builds: builds, git: repositories,
-                repositories: repositories, scheduler: reconciler, routing: hub,
+                repositories: repositories, scheduler: ChangeNotice(reconciler: reconciler, hub: hub), routing: hub,
                 logs: MergedLogReader([EngineLogLines(engine: engine), PlatformLogLines(lines)]),
                 status: PlatformStatus(store: store, engine: engine, repositories: repositories, settings: settings),
                 tickets: tickets, settings: settings, epoch: epoch, faults: faults), logger: logger)

@@ -79,7 +79,12 @@ final class PushSocket: Sendable {
 
     private func grant(_ hello: PushHello) async -> PushGrant? {
         let now = Timestamp.now()
-        if let grant = tickets.redeem(hello.ticket, now: now) ?? tickets.resume(hello.ticket, now: now) { return grant }
+        let commands = hello.commands
+        if let grant = tickets.redeem(hello.ticket, for: commands, now: now)
+            ?? tickets.resume(hello.ticket, for: commands, now: now)
+        {
+            return grant
+        }
         // After a restart of paasd no ticket is known. The hook may still follow the build that it opened: it alone (a
         // process of paas-git) knows the id, and following changes nothing.
         guard let id = hello.resume, let build = try? await builds.build(id) else { return nil }

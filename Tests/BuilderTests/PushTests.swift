@@ -8,8 +8,9 @@ import Testing
         let (decisions, lines) = try await bench.running { _, service, _ in await bench.push(service) }
         #expect(decisions == ["refs/heads/main": .moved])
         let name = bench.world.app.name
-        #expect(lines.first == "-----> Build 1 of \(name)")
-        #expect(lines.dropFirst().first?.contains("paasctl builds log 1 -f -a \(name)") == true)
+        #expect(lines.first == "-----> Commit \(Bench.commit.prefix(12)) received")
+        #expect(lines.dropFirst().first?.contains("paasctl builds -a \(name)") == true)
+        #expect(lines.dropFirst(2).first == "-----> Build 1 of \(name); its log: paasctl builds log 1 -f -a \(name)")
         #expect(lines.contains("-----> Python app detected"))
         #expect(lines.contains("       Procfile declares types -> web"))
         #expect(lines.contains("-----> Launching..."))

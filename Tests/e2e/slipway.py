@@ -36,7 +36,8 @@ class Platform:
         self.data = self.root / "data"
         self.run = pathlib.Path("/run") / f"slipway-test-{name}"
         self.api_port = 17070 + offset * 100
-        self.port_range = (31000 + offset * 500, 31000 + offset * 500 + 499)
+        # Below the range from which the kernel takes ports for outgoing connections.
+        self.port_range = (30000 + offset * 400, 30000 + offset * 400 + 399)
         self.instance = f"t{name}"[:8]
         self.env = {
             **{k: v for k, v in os.environ.items() if not k.startswith("PAAS_")},

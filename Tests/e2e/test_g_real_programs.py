@@ -24,14 +24,14 @@ def fetch(url):
         return answer.read()
 
 
-def titles(result):
-    """The titles of a push's output, in order."""
-    return re.findall(r"-----> (.+)", result.stderr)
-
-
 def clean(result):
     """The build's lines as the pusher's terminal shows them."""
     return [line.removeprefix("remote: ").rstrip() for line in result.stderr.splitlines() if line.startswith("remote:")]
+
+
+def titles(result):
+    """The titles of a push's output, in order."""
+    return [line.removeprefix("-----> ") for line in clean(result) if line.startswith("-----> ")]
 
 
 def build_again(app):

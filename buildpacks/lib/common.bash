@@ -3,7 +3,7 @@ title() { printf -- '-----> %s\n' "$*"; }
 body() { printf '       %s\n' "$*"; }
 warn() { printf ' !     %s\n' "$*"; }
 # Indents what a tool prints, line by line, and keeps it streaming.
-indent() { sed -u 's/^/       /'; }
+indent() { sed -u '/./s/^/       /'; }
 fail() {
     local line
     for line in "$@"; do warn "$line"; done

@@ -23,7 +23,8 @@ public final class PushTickets: Sendable {
     private struct Entry {
         var grant: PushGrant
         var expiresAt: Timestamp
-        var redeemed = false
+        /// What it was redeemed for.
+        var commands: [PushCommand]?
     }
     private let entries = Mutex<[[UInt8]: Entry]>([:])
 
@@ -48,20 +49,21 @@ public final class PushTickets: Sendable {
     }
 
     /// The grant, the first time a valid ticket is shown; nil afterwards, after its time, and for anything else.
-    public func redeem(_ ticket: String, now: Timestamp) -> PushGrant? {
+    public func redeem(_ ticket: String, for commands: [PushCommand], now: Timestamp) -> PushGrant? {
         let key = SecretText.hash(ticket)
         return entries.withLock { entries in
-            guard let entry = entries[key], !entry.redeemed, entry.expiresAt > now else { return nil }
-            entries[key]?.redeemed = true
+            guard let entry = entries[key], entry.commands == nil, entry.expiresAt > now else { return nil }
+            entries[key]?.commands = commands
             return entry.grant
         }
     }
 
-    /// The grant of a ticket that was redeemed before: a hook that lost its connection goes on with the same push.
-    public func resume(_ ticket: String, now: Timestamp) -> PushGrant? {
+    /// The grant of a ticket that was redeemed before, for the same commands: a hook that lost its connection goes on with
+    /// the same push. For another push the ticket is spent.
+    public func resume(_ ticket: String, for commands: [PushCommand], now: Timestamp) -> PushGrant? {
         let key = SecretText.hash(ticket)
         return entries.withLock { entries in
-            guard let entry = entries[key], entry.redeemed, entry.expiresAt > now else { return nil }
+            guard let entry = entries[key], entry.commands == commands, entry.expiresAt > now else { return nil }
             return entry.grant
         }
     }

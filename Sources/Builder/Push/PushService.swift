@@ -116,7 +116,7 @@ public struct PushService: Sendable {
         _ push: PushRequest, _ app: App, _ deploy: PushCommand, _ options: Build.Options,
         _ send: @Sendable (PushReply) async throws -> Void
     ) async throws -> RefDecision {
-        guard let build = try await opened(push, app, deploy, options) else {
+        guard let build = try await opened(push, app, deploy, options, send) else {
             guard let active = try await builds.active(app.id) else {
                 throw PaaSError(.conflict, "another build of \(app.name) was just finished; push again")
             }
@@ -124,8 +124,7 @@ public struct PushService: Sendable {
         }
         try await send(PushReply(build: PushReply.OpenedBuild(id: build.id, number: build.number)))
         if push.resume == nil {
-            // First of all: who loses the connection sees only what came before.
-            for line in BuildWords.opened(build, app) { try await send(PushReply(line: line)) }
+            try await send(PushReply(line: BuildWords.opened(build, app)))
         }
         var number = max(0, push.fromLine)
         for try await line in try await builds.log(build.id, fromLine: number, follow: true) {
@@ -144,10 +143,13 @@ public struct PushService: Sendable {
 
     /// The build that this push opens or follows again; nil if another one of the app is active.
     private func opened(
-        _ push: PushRequest, _ app: App, _ deploy: PushCommand, _ options: Build.Options
-    ) async throws(PaaSError) -> Build? {
+        _ push: PushRequest, _ app: App, _ deploy: PushCommand, _ options: Build.Options,
+        _ send: @Sendable (PushReply) async throws -> Void
+    ) async throws -> Build? {
         if let resumed = push.resume { return try await known(resumed, app, deploy) }
         if try await builds.active(app.id) != nil { return nil }
+        // First of all: who loses the connection sees only what came before.
+        for line in BuildWords.received(deploy, app) { try await send(PushReply(line: line)) }
         let source = Build.Source(kind: .push, commit: deploy.new, ref: deploy.ref, previousCommit: deploy.old)
         do throws(PaaSError) {
             return try await builds.start(app, source: source, options: options, actor: push.principal)

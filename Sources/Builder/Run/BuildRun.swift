@@ -291,13 +291,25 @@ struct BuildRun: Sendable {
         for line in BuildWords.error(error.message.prefix(1).uppercased() + error.message.dropFirst()) {
             await say(line)
         }
-        if state == .failed { await say(" !     Build \(build.number) failed; what ran before goes on.") }
+        if state == .failed { await say(" !     Build \(build.number) failed; \(try await whatGoesOn(build.app)).") }
         try await persist { () async throws(PaaSError) in
             if try await parts.store.build(id).state.isFinal { return }
             try await parts.store.failBuild(id, state: state, error: ErrorReport(error), now: parts.now())
         }
         await cleanUp(build, keepCache: false)
         return .refused(reason: "build \(build.number) \(state.rawValue)")
+    }
+
+    /// What a pusher whose build or release failed has at that moment.
+    func whatGoesOn(_ app: AppID) async throws(BuildStop) -> String {
+        let current = try await persist { () async throws(PaaSError) -> Int? in
+            do throws(PaaSError) {
+                return try await parts.store.app(app).currentRelease
+            } catch  where error.code == .notFound {
+                return nil
+            }
+        }
+        return current.map { "v\($0) goes on" } ?? "nothing of the app runs yet"
     }
 
     /// Container and volume go. What can't be removed now is removed by the next sweep.

@@ -18,12 +18,16 @@ enum BuildWords {
         return tenths % 10 == 0 ? "\(tenths / 10) \(unit)" : "\(tenths / 10).\(tenths % 10) \(unit)"
     }
 
-    /// What a pusher is told of the new build before anything else.
-    static func opened(_ build: Build, _ app: App) -> [String] {
+    /// What a pusher is told before anything else.
+    static func received(_ deploy: PushCommand, _ app: App) -> [String] {
         [
-            "-----> Build \(build.number) of \(app.name)",
-            "       If this connection is lost, it goes on: paasctl builds log \(build.number) -f -a \(app.name)",
+            "-----> Commit \(deploy.new.prefix(12)) received",
+            "       If this connection is lost, the build goes on; see: paasctl builds -a \(app.name)",
         ]
+    }
+
+    static func opened(_ build: Build, _ app: App) -> String {
+        "-----> Build \(build.number) of \(app.name); its log: paasctl builds log \(build.number) -f -a \(app.name)"
     }
 
     /// A message as lines of the build output: ` !     Text`, further lines indented alike.

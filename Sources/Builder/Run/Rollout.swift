@@ -41,8 +41,8 @@ struct Rollout: Sendable {
             case .failed:
                 let lines = (output ?? "").isEmpty ? [] : BuildWords.body(output ?? "")
                 for line in lines { await run.sayOnce(line) }
-                await run.sayOnce(
-                    " !     Release v\(version) failed; what ran before goes on. The same commit can be pushed again.")
+                let goesOn = try await run.whatGoesOn(build.app)
+                await run.sayOnce(" !     Release v\(version) failed; \(goesOn). The same commit can be pushed again.")
                 return "release v\(version) failed"
             case .superseded:
                 let wasCurrent = try await run.persist { () async throws(PaaSError) in

@@ -60,6 +60,9 @@ int slipway_mount_setattr(int mount, uint64_t set, uint64_t clear, int userns);
 int slipway_move_mount(int mount, const char *target);
 /// A user namespace with these maps ("inside outside count" lines), as a descriptor.
 int slipway_userns_create(const char *uid_map, const char *gid_map);
+/// Writes `values[i]` to `paths[i]` (files of /proc/sys) by a child in the user namespace, with all rights in it.
+/// Returns -errno of the first that failed, with its index in `*failed`.
+int slipway_userns_write(int userns, const char *const *paths, const char *const *values, int count, int *failed);
 /// Attaches a file to a free loop device with autoclear. Returns the device's descriptor, its number in `*number`.
 int slipway_loop_attach(int file, int read_only, int direct_io, int *number);
 /// Makes a network namespace and binds it at `path` (an existing file).

@@ -24,8 +24,8 @@ final class BuildVolumes: Sendable {
         self.logger = logger
     }
 
-    /// Below this much free space on the host no build is started: images are sparse and would take the rest.
-    private static let hostReserveBytes: UInt64 = 512 << 20
+    /// What builds leave free on the host's disk.
+    private static let hostReserveBytes: Int64 = 512 << 20
 
     func volume(_ build: BuildID) -> String { "\(mountsDirectory)/\(build)" }
 
@@ -189,16 +189,7 @@ final class BuildVolumes: Sendable {
     // MARK: - Steps
 
     private func makeImage(build: BuildID, app: AppID, sizeBytes: Int64, clearCache: Bool) throws(PaaSError) {
-        var space = statvfs()
-        guard statvfs(imagesDirectory, &space) == 0 else {
-            throw SystemError.last("statvfs").asPaaSError("can't look at the host's disk")
-        }
-        guard UInt64(space.f_bavail) * UInt64(space.f_frsize) > Self.hostReserveBytes else {
-            throw PaaSError(
-                .unavailable,
-                "the host's disk has less than \(Self.hostReserveBytes >> 20) MiB free; free space, then build again",
-                source: .platform)
-        }
+        try requireSpace(for: sizeBytes)
         let new = image(build) + ".new"
         try ImageFailure.wrap("can't make the build volume") { () throws(SystemError) in try Files.remove(new) }
         var ready = false
@@ -222,6 +213,33 @@ final class BuildVolumes: Sendable {
         try ImageFailure.wrap("can't make the build volume") { () throws(SystemError) in
             try Files.rename(new, image(build))
             try Files.syncFolder(of: image(build))
+        }
+    }
+
+    /// Images are sparse: what running builds have not written yet is promised to them all the same, so that a build that
+    /// fills its volume does not take the disk from the database.
+    private func requireSpace(for sizeBytes: Int64) throws(PaaSError) {
+        var space = statvfs()
+        guard statvfs(imagesDirectory, &space) == 0 else {
+            throw SystemError.last("statvfs").asPaaSError("can't look at the host's disk")
+        }
+        let free = Int64(clamping: UInt64(space.f_bavail) * UInt64(space.f_frsize))
+        var promised: Int64 = 0
+        let names = try ImageFailure.wrap("can't list build volumes") { () throws(SystemError) in
+            try Files.list(imagesDirectory)
+        }
+        for name in names {
+            var info = stat()
+            guard lstat("\(imagesDirectory)/\(name)", &info) == 0 else { continue }
+            promised += max(0, Int64(info.st_size) - Int64(info.st_blocks) * 512)
+        }
+        let needed = sizeBytes + promised + Self.hostReserveBytes
+        guard free >= needed else {
+            throw PaaSError(
+                .unavailable,
+                "the host's disk has \(free >> 20) MiB free, and builds may need \(needed >> 20) MiB of it; free space, "
+                    + "lower PAAS_BUILD_DISK_BYTES, or wait for other builds and push again",
+                source: .platform)
         }
     }
 

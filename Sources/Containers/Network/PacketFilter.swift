@@ -67,7 +67,19 @@ struct PacketFilter: Sendable, Hashable {
     /// Addresses at which clouds hand out credentials of the host, beyond the link-local ones.
     private static let metadata = [
         "169.254.0.0/16", "168.63.129.16", "100.100.100.200", "fe80::/10", "fd00:ec2::254", "fd20:ce::254",
+        // The first one again, through the well-known prefix of NAT64.
+        "64:ff9b::a9fe:0/112",
     ]
+
+    /// Flows that one container may have open to the outside: an eighth of what the kernel can track, because packets of
+    /// everybody are dropped once that is full.
+    private static func flowsPerContainer() throws(PaaSError) -> Int {
+        let text = try NetworkTool.system("the limit of tracked flows could not be read") { () throws(SystemError) in
+            try Files.readText("/proc/sys/net/netfilter/nf_conntrack_max")
+        }
+        // Not there before the first rule that tracks: the kernel's own least default.
+        return max(1024, (text.flatMap { Int($0) } ?? 65_536) / 8)
+    }
 
     static func rules(settings: Settings, plan: SubnetPlan, resolvers: ResolverConfiguration) throws(PaaSError)
         -> String
@@ -84,6 +96,7 @@ struct PacketFilter: Sendable, Hashable {
         let servers = resolvers.upstreams.compactMap { IPNetwork($0) }
         let bridges = "\"\(HostBridges.prefix(instance: settings.instance))*\""
         let ports = publicPorts(settings)
+        let flows = try flowsPerContainer()
         let private_ = privatePorts(settings)
         let dns =
             resolvers.needsForwarder
@@ -94,6 +107,11 @@ struct PacketFilter: Sendable, Hashable {
             \(set("closed6", "ipv6_addr", closed.filter { !$0.isIPv4 }))
             \(set("resolvers4", "ipv4_addr", servers.filter(\.isIPv4)))
             \(set("resolvers6", "ipv6_addr", servers.filter { !$0.isIPv4 }))
+                set flows {
+                    type ether_addr
+                    flags dynamic
+                    size 65535
+                }
                 chain input {
                     type filter hook input priority filter - 10; policy accept;
                     iifname \(bridges) goto container_to_host
@@ -104,6 +122,7 @@ struct PacketFilter: Sendable, Hashable {
                     icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept
                     fib saddr . iif oif missing drop
                     ct state { established, related } accept
+                    ct state new add @flows { ether saddr ct count over \(flows) } drop
                     icmp type echo-request accept
                     icmpv6 type echo-request accept
                     \(dns)
@@ -127,6 +146,7 @@ struct PacketFilter: Sendable, Hashable {
                 chain container_to_outside {
                     fib saddr . iif oif missing drop
                     ct state { established, related } ct direction reply accept
+                    ct state new add @flows { ether saddr ct count over \(flows) } drop
                     ip daddr @resolvers4 meta l4proto { tcp, udp } th dport 53 accept
                     ip6 daddr @resolvers6 meta l4proto { tcp, udp } th dport 53 accept
                     ip daddr @closed4 drop

@@ -60,6 +60,7 @@ extension ContainerService {
                 runtime: runtime, paths: paths, exitDirectory: ContainerPaths.exits(settings), logPath: log.path,
                 logBytes: log.segmentBytes, cgroupFiles: try cgroups.makeMonitor(spec.id))
             let pid = try conmon.create()
+            try KernelLimits().apply(to: pid)
             let monitor = try Files.readText(paths.conmonPid).flatMap { Int32($0) }
             let started = try Host.startTime(of: pid)
             let monitorStarted = try monitor.map { pid throws(SystemError) in try Host.startTime(of: pid) } ?? nil

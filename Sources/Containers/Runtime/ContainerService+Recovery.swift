@@ -6,6 +6,14 @@ import OS
 extension ContainerService {
     /// Takes over what an engine before this one left: what runs is adopted, what was half made is undone. Then watches.
     public func start() throws(PaaSError) {
+        do throws(SystemError) {
+            let changed = try KernelLimits.raiseHost()
+            if !changed.isEmpty {
+                logger.notice("limits of the kernel raised", metadata: ["settings": "\(changed.joined(separator: " "))"])
+            }
+        } catch {
+            throw error.asPaaSError("the kernel's limits can't be raised")
+        }
         var living: [ContainerRecord] = []
         var broken: Set<InstanceID> = []
         do throws(SystemError) {

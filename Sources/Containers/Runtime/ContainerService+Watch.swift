@@ -13,14 +13,18 @@ extension ContainerService {
     /// Starts the threads that notice ends, limits and readiness.
     func startWatching() throws(PaaSError) {
         let exits = ContainerPaths.exits(settings)
-        let watch: Int32
-        do throws(SystemError) {
-            watch = try Syscall.shim(
-                "watch \(exits)", slipway_inotify_watch(exits, UInt32(IN_MOVED_TO | IN_CLOSE_WRITE)))
-        } catch {
-            throw error.asPaaSError("the exits of containers can't be watched")
+        let watch = slipway_inotify_watch(exits, UInt32(IN_MOVED_TO | IN_CLOSE_WRITE))
+        if watch >= 0 {
+            Thread.start("exits") { self.followExits(OwnedFD(watch)) }
+        } else {
+            // The kernel counts watches for the user, whoever of root's programs has them: no reason not to serve.
+            logger.error(
+                "container exits can't be watched, so they are seen later; raise fs.inotify.max_user_instances",
+                metadata: ["error": "\(SystemError("watch \(exits)", errno: -watch))"])
+            Thread.start("exits") {
+                while !self.isClosed(after: Self.tickSeconds) { self.noticeExits() }
+            }
         }
-        Thread.start("exits") { self.followExits(OwnedFD(watch)) }
         Thread.start("limits") { while !self.isClosed(after: Self.tickSeconds) { self.tick() } }
         Thread.start("leftovers") { while !self.isClosed(after: Self.leftoverSeconds) { self.clearLeftovers() } }
         Thread.start("readiness") { while !self.isClosed(after: Self.readinessSeconds) { self.lookForReadiness() } }
@@ -35,8 +39,12 @@ extension ContainerService {
                 logger.critical("the watch on container exits broke; the regular look goes on")
                 return
             }
-            for entry in table.all where entry.record.phase == .running { noticeExit(entry.record.id) }
+            noticeExits()
         }
+    }
+
+    private func noticeExits() {
+        for entry in table.all where entry.record.phase == .running { noticeExit(entry.record.id) }
     }
 
     /// Records the end of a container if conmon has reported it.

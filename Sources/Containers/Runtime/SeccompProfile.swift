@@ -13,7 +13,7 @@ public enum SeccompProfile {
     static let closedCalls = [
         "add_key", "bpf", "chroot", "fanotify_init", "fsconfig", "fsmount", "fsopen", "fspick", "io_uring_enter",
         "io_uring_register", "io_uring_setup", "kcmp", "keyctl", "mount", "mount_setattr", "move_mount",
-        "name_to_handle_at", "open_by_handle_at", "open_tree", "perf_event_open", "pidfd_getfd", "pivot_root",
+        "open_by_handle_at", "open_tree", "perf_event_open", "pidfd_getfd", "pivot_root",
         "process_vm_readv", "process_vm_writev", "ptrace", "reboot", "request_key", "setns", "socketcall", "swapoff",
         "swapon", "syslog", "umount", "umount2", "unshare", "userfaultfd",
     ]
@@ -28,6 +28,7 @@ public enum SeccompProfile {
     private static let namespaceFlags: Int64 = 0x7E02_0000
     private static let notPermitted: Int64 = 1
     private static let notImplemented: Int64 = 38
+    private static let noSuchFamily: Int64 = 97
 
     /// - Parameters:
     ///   - architecture: as Go names it: `amd64`, `arm64`.
@@ -92,6 +93,7 @@ public enum SeccompProfile {
             rule(
                 ["socket"], "SCMP_ACT_ALLOW", nil,
                 [argument(0, netlink, "SCMP_CMP_EQ"), argument(2, netlinkAudit, "SCMP_CMP_NE")]))
+        rules.append(rule(["socket"], "SCMP_ACT_ERRNO", noSuchFamily, [argument(0, netlink, "SCMP_CMP_GT")]))
         return rules
     }
 

@@ -7,7 +7,7 @@ import Logging
 final class TableClient {
     private static let lineLimit = 128 << 20
     private static let firstPause: UInt64 = 50
-    private static let longestPause: UInt64 = 1000
+    private static let longestPause: UInt64 = 250
 
     private let loop: UVLoop
     private let path: String

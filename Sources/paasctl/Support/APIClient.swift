@@ -37,8 +37,7 @@ struct APIClient: Sendable {
                 request.headers.replaceOrAdd(name: "Content-Type", value: "application/json")
                 request.body = .bytes(ByteBuffer(bytes: body.encoded()))
             }
-            let response = try await execute(client, request, timeout: .seconds(Self.timeoutSeconds))
-            let bytes = try await collect(response)
+            let (response, bytes) = try await exchange(client, request, isChange: method != .get)
             try Self.check(response, bytes)
             let json = try bytes.isEmpty ? JSONValue.null : parse(bytes)
             return Reply(
@@ -133,6 +132,20 @@ struct APIClient: Sendable {
             return try await client.execute(request, timeout: timeout)
         } catch {
             throw Self.unreachable(api, error)
+        }
+    }
+
+    private func exchange(_ client: HTTPClient, _ request: HTTPClientRequest, isChange: Bool) async throws
+        -> (HTTPClientResponse, [UInt8])
+    {
+        do {
+            let response = try await execute(client, request, timeout: .seconds(Self.timeoutSeconds))
+            return (response, try await collect(response))
+        } catch let lost as ConnectionLost where isChange && lost.mayHaveArrived {
+            throw ConnectionLost(
+                reason:
+                    "the API at \(api) went away before it answered; whether it made the change is not known: look, then repeat the command if it did not"
+            )
         }
     }
 
