@@ -83,8 +83,8 @@ def test_a_flask_application_with_gunicorn(app):
     assert fetch(f"http://127.0.0.1:{app.port()}/") == b"hello from flask"
     # What the pusher sees: titles in the order of the work, everything else below them.
     order = titles(result)
-    assert order[0] == "Python app detected" and order[1].startswith("Using Python 3.")
-    assert order[2:] == [
+    assert order[:2] == [f"Build 1 of {app.name}", "Python app detected"] and order[2].startswith("Using Python 3.")
+    assert order[3:] == [
         "Making a virtual environment in .venv", "Installing requirements.txt with pip", "Build finished",
         "Discovering process types", "Compressing...", "Launching...",
     ]
@@ -122,7 +122,8 @@ def test_a_package_index_that_is_away_is_named(app):
     app.write(FLASK)
     app.commit()
     result = app.push(check=False, timeout=120)
-    assert result.returncode != 0
+    assert result.returncode != 0 and "build 1 failed" in result.stderr
+    assert clean(result)[-1] == " !     Build 1 failed; nothing of the app runs yet."
     assert " !     The package index http://127.0.0.1:9/simple can't be reached from the build." in result.stderr
     assert "paasctl config set PIP_INDEX_URL=" in result.stderr
     assert "very-secret" not in result.stderr
@@ -248,10 +249,14 @@ def test_a_static_site(app):
 
 
 def test_a_site_with_client_side_routes(app):
-    app.deploy({"index.html": "app\n", "logo.svg": "<svg/>\n", "static.json": '{"spa": true}\n'})
+    result = app.deploy({"index.html": "app\n", "logo.svg": "<svg/>\n", "static.json": '{"spa": true}\n'})
     base = f"http://127.0.0.1:{app.port()}"
     assert fetch(base + "/some/route") == b"app\n"
     assert fetch(base + "/logo.svg") == b"<svg/>\n"
+    assert "The whole repository is served" in result.stderr
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        fetch(base + "/static.json")
+    assert refused.value.code == 403
 
 
 def test_the_same_commit_gives_the_same_slug(app):

@@ -151,26 +151,31 @@ struct APIClient: Sendable {
 
     private static func unreachable(_ api: APIAddress, _ error: any Error) -> ConnectionLost {
         let what: String
+        var mayHaveArrived = false
         switch error {
         case let error as HTTPClientError where error == .connectTimeout: what = "no answer within 10 s"
         case let error as HTTPClientError where error == .deadlineExceeded:
             what = "no answer within \(timeoutSeconds) s"
-        case let error as HTTPClientError where error == .remoteConnectionClosed: what = "it closed the connection"
+            mayHaveArrived = true
+        case let error as HTTPClientError where error == .remoteConnectionClosed:
+            what = "it closed the connection"
+            mayHaveArrived = true
         default:
             let text = "\(error)"
+            mayHaveArrived = text.contains("reset") || text.contains("ECONNRESET")
             what = text.contains("ECONNREFUSED") || text.contains("refused") ? "connection refused" : text
         }
         return ConnectionLost(
             reason:
-                "the API at \(api) can't be reached: \(what); check that the platform runs (sudo bin/up), and the address in --api, PAAS_API or paasctl login"
-        )
+                "the API at \(api) can't be reached: \(what); check that the platform runs (sudo bin/up), and the address in --api, PAAS_API or paasctl login",
+            mayHaveArrived: mayHaveArrived)
     }
 
     private func collect(_ response: HTTPClientResponse) async throws -> [UInt8] {
         do {
             return Array((try await response.body.collect(upTo: Self.replyLimit)).readableBytesView)
         } catch {
-            throw ConnectionLost(reason: "the API's reply ended early: \(error)")
+            throw ConnectionLost(reason: "the API's reply ended early: \(error)", mayHaveArrived: true)
         }
     }
 
@@ -214,6 +219,8 @@ struct APIClient: Sendable {
 /// The API was not reached, or the connection broke.
 struct ConnectionLost: Error {
     var reason: String
+    /// The request may have been taken before.
+    var mayHaveArrived = false
 }
 
 /// Bytes to lines of text.
