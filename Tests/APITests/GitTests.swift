@@ -62,7 +62,7 @@ import Testing
             #expect(answer.status == 200)
             #expect(answer.header("Content-Type") == "application/x-git-receive-pack-result")
             let ticket = try #require(world.git.tickets.withLock { $0.first ?? nil })
-            #expect(world.tickets.redeem(ticket, now: FakeStore.time) == nil)
+            #expect(world.tickets.redeem(ticket, for: [], now: FakeStore.time) == nil)
             _ = try await client.call(
                 .post, "/git/demo.git/git-upload-pack", "0000", as: "viewer",
                 headers: ["Content-Type": "application/x-git-upload-pack-request"])
@@ -71,11 +71,16 @@ import Testing
         let grant = PushGrant(
             principal: Principal(token: .random(), name: "d", role: .developer, space: nil), app: .random())
         let ticket = try world.tickets.issue(grant, now: FakeStore.time)
-        #expect(world.tickets.resume(ticket, now: FakeStore.time) == nil)
-        #expect(world.tickets.redeem(ticket, now: FakeStore.time) == grant)
-        #expect(world.tickets.redeem(ticket, now: FakeStore.time) == nil)
-        #expect(world.tickets.resume(ticket, now: FakeStore.time) == grant)
-        #expect(world.tickets.resume(ticket, now: FakeStore.time.adding(seconds: 1e6)) == nil)
+        let push = [
+            PushCommand(ref: "refs/heads/main", old: PushCommand.zero, new: String(repeating: "a", count: 40))
+        ]
+        #expect(world.tickets.resume(ticket, for: push, now: FakeStore.time) == nil)
+        #expect(world.tickets.redeem(ticket, for: push, now: FakeStore.time) == grant)
+        #expect(world.tickets.redeem(ticket, for: push, now: FakeStore.time) == nil)
+        #expect(world.tickets.resume(ticket, for: push, now: FakeStore.time) == grant)
+        // Another push can't use it.
+        #expect(world.tickets.resume(ticket, for: [], now: FakeStore.time) == nil)
+        #expect(world.tickets.resume(ticket, for: push, now: FakeStore.time.adding(seconds: 1e6)) == nil)
     }
 
     @Test func zippedFetchRequestsAreUnpacked() async throws {
