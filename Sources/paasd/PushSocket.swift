@@ -37,9 +37,9 @@ final class PushSocket: Sendable {
                         continue
                     }
                     let connection = PushConnection(socket)
-                    Thread.start("push") { self.serve(connection) }
+                    try Thread.tryStart("push") { self.serve(connection) }
                 } catch {
-                    logger.error("push socket: accept failed", metadata: ["error": "\(error)"])
+                    logger.error("push socket: a connection was not served", metadata: ["error": "\(error)"])
                     usleep(100_000)
                 }
             }
