@@ -34,7 +34,7 @@ struct GitLimits: Sendable {
 /// Counts who is served, so that nobody's requests keep others from theirs.
 final class Seats: Sendable {
     private let limits: GitLimits
-    private let taken = Mutex<[AppID: Int]>([:])
+    let taken = Mutex<[AppID: Int]>([:])
 
     init(_ limits: GitLimits) { self.limits = limits }
 
@@ -45,7 +45,8 @@ final class Seats: Sendable {
             if present >= limits.exchangesPerApp {
                 return PaaSError(
                     .conflict,
-                    "too many pushes and fetches of this app are under way (\(present)); wait for one to end, then try again")
+                    "too many pushes and fetches of this app are under way (\(present)); wait for one to end, then try again"
+                )
             }
             if taken.values.reduce(0, +) >= limits.exchanges {
                 return PaaSError(

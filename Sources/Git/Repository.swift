@@ -264,7 +264,8 @@ struct Repository: ~Copyable {
             if let type = try typeOfObject(&oid) {
                 throw PaaSError(
                     .invalid,
-                    "\(commit.prefix(12)) is a \(type), not a commit; of a tag, push what it names: git push paas TAG^{}:BRANCH")
+                    "\(commit.prefix(12)) is a \(type), not a commit; of a tag, push what it names: git push paas TAG^{}:BRANCH"
+                )
             }
             throw PaaSError(.notFound, "commit \(commit) is not in the app's repository; push it first")
         }

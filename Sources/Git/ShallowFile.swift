@@ -5,10 +5,15 @@ import OS
 /// A repository's list of commits whose parents it does not have (`shallow`, gitrepository-layout(5)), changed under git's own
 /// lock file.
 struct ShallowFile {
-    private static let staleSeconds = 5.0
     private let path: String
+    private let staleSeconds: Double
 
-    init(repository: String) { path = repository + "/shallow" }
+    /// - Parameter staleSeconds: a lock that stays the same for so long is left by a process that was killed: live ones last
+    ///   milliseconds.
+    init(repository: String, staleSeconds: Double = 5) {
+        path = repository + "/shallow"
+        self.staleSeconds = staleSeconds
+    }
 
     func read() throws(SystemError) -> [String] {
         let bytes = try Files.read(path, limit: 16 << 20) ?? []
@@ -44,7 +49,6 @@ struct ShallowFile {
         try Files.syncFolder(of: path)
     }
 
-    /// A lock that stays the same for five seconds is left by a process that was killed: live ones last milliseconds.
     private func acquire(_ lock: String) throws(SystemError) -> OwnedFD {
         var seen: (inode: ino_t, seconds: Int, nanoseconds: Int)?
         var since = Monotonic.now()
@@ -58,7 +62,7 @@ struct ShallowFile {
             guard lstat(lock, &info) == 0 else { continue }
             let found = (inode: info.st_ino, seconds: info.st_mtim.tv_sec, nanoseconds: info.st_mtim.tv_nsec)
             if let seen, seen == found {
-                if Monotonic.now() > since + Self.staleSeconds { try Files.remove(lock) }
+                if Monotonic.now() > since + staleSeconds { try Files.remove(lock) }
             } else {
                 seen = found
                 since = Monotonic.now()

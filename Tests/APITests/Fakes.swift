@@ -100,12 +100,19 @@ final class FakeExchange: GitExchange {
         var largestOutstanding = 0
         var isFinished = false
         var replies: [[UInt8]] = []
+        /// Thrown behind the replies.
+        var failure: PaaSError?
         var isClosed = false
         var waiting: [CheckedContinuation<Void, Never>] = []
     }
     let state = Mutex(State())
 
-    init(replies: [[UInt8]] = []) { state.withLock { $0.replies = replies } }
+    init(replies: [[UInt8]] = [], failure: PaaSError? = nil) {
+        state.withLock {
+            $0.replies = replies
+            $0.failure = failure
+        }
+    }
 
     func write(_ bytes: [UInt8]) async throws(PaaSError) {
         state.withLock {
@@ -130,21 +137,38 @@ final class FakeExchange: GitExchange {
     func read() async throws(PaaSError) -> [UInt8]? {
         await withCheckedContinuation { continuation in
             let isReady = state.withLock { state in
-                if !state.isFinished { state.waiting.append(continuation) }
-                return state.isFinished
+                let isReady = state.isFinished || state.isClosed
+                if !isReady { state.waiting.append(continuation) }
+                return isReady
             }
             if isReady { continuation.resume() }
         }
-        return state.withLock { $0.replies.isEmpty ? nil : $0.replies.removeFirst() }
+        let (reply, failure): ([UInt8]?, PaaSError?) = state.withLock { state in
+            if !state.isFinished { return (nil, PaaSError(.unavailable, "closed")) }
+            return state.replies.isEmpty ? (nil, state.failure) : (state.replies.removeFirst(), nil)
+        }
+        if let failure { throw failure }
+        return reply
     }
-    func close() async { state.withLock { $0.isClosed = true } }
+    func close() async {
+        let waiting = state.withLock { state in
+            state.isClosed = true
+            defer { state.waiting = [] }
+            return state.waiting
+        }
+        for continuation in waiting { continuation.resume() }
+    }
 }
 
 final class FakeGit: GitTransport {
     let exchanges = Mutex<[FakeExchange]>([])
     let tickets = Mutex<[String?]>([])
     let replies: [[UInt8]]
-    init(replies: [[UInt8]] = [Array("0000".utf8)]) { self.replies = replies }
+    let failure: PaaSError?
+    init(replies: [[UInt8]] = [Array("0000".utf8)], failure: PaaSError? = nil) {
+        self.replies = replies
+        self.failure = failure
+    }
 
     func advertise(app: AppID, service: GitService, protocolVersion: String?) async throws(PaaSError) -> any GitExchange
     {
@@ -154,7 +178,7 @@ final class FakeGit: GitTransport {
         -> any GitExchange
     { make(ticket) }
     private func make(_ ticket: String?) -> FakeExchange {
-        let exchange = FakeExchange(replies: replies)
+        let exchange = FakeExchange(replies: replies, failure: failure)
         exchanges.withLock { $0.append(exchange) }
         tickets.withLock { $0.append(ticket) }
         return exchange

@@ -109,6 +109,25 @@ import Testing
         #expect(lines.first == " !     branch feature is not the deploy branch; to deploy: git push paas feature:main")
     }
 
+    @Test func tagsAreStoredAndExplainedOnce() async throws {
+        let bench = Bench()
+        let (decisions, lines) = try await bench.running { _, service, _ in
+            await bench.push(service, [("refs/tags/v1", Bench.zero, Bench.commit)])
+        }
+        #expect(decisions == ["refs/tags/v1": .update])
+        #expect(lines == ["       Tag v1 was stored, not built; to deploy: git push paas v1^{}:main"])
+        let many = try await bench.running { _, service, _ in
+            await bench.push(
+                service,
+                [
+                    ("refs/tags/v1", Bench.zero, Bench.commit), ("refs/tags/v2", Bench.zero, Bench.commit),
+                    ("refs/tags/old", Bench.commit, Bench.zero), ("refs/notes/commits", Bench.zero, Bench.commit),
+                ])
+        }
+        #expect(many.decisions.values.allSatisfy { $0 == .update })
+        #expect(many.lines == ["       2 tags were stored, not built; to deploy: git push paas v1^{}:main"])
+    }
+
     @Test func mainWinsOverMasterInOnePushAndMasterAloneDeploys() async throws {
         let both = Bench()
         let refs = [("refs/heads/master", Bench.zero, Bench.commit), ("refs/heads/main", Bench.zero, Bench.commit)]
