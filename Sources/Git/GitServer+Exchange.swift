@@ -58,7 +58,7 @@ extension GitServer {
     private func refuse(_ channel: FrameChannel, _ call: GitExchangeCall, _ error: PaaSError) throws {
         guard !call.advertise else { return try fail(channel, call, error) }
         log("git \(call.verb) of \(call.app) was refused: \(error.message)")
-        let words = call.isPush ? "\u{3}\(error.message)\n" : "ERR \(error.message)"
+        let words = call.isPush ? "\u{3}\(error.message)" : "ERR \(error.message)"
         try channel.send([GitFrame.output] + PacketWriter.line(words))
         try channel.send([GitFrame.exit] + Array("0 ".utf8))
     }

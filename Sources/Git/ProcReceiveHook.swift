@@ -20,6 +20,7 @@ public enum ProcReceiveHook {
             let withOptions = first.contains("push-options")
             try output.writeAll(
                 PacketWriter.line("version=1" + (withOptions ? "\0push-options" : "")) + PacketWriter.flush)
+            // Far more than is taken, so that they can all be told why not.
             let commands = try packets.section(limit: 1_000_000).map(command)
             let options = withOptions ? try packets.section(limit: PushProtocol.maximumOptions) : []
             let results = decide(commands, options, environment)

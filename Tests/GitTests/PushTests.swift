@@ -40,6 +40,19 @@ import Testing
         #expect(try await client.pins(app: app).isEmpty)
     }
 
+    @Test func morePushedRefsThanAreTakenAreToldSo() async throws {
+        try await fixture.client.create(app: app)
+        let work = try await fixture.commit(["a": "1"])
+        let tip = try await fixture.git(["rev-parse", "HEAD"], in: work)
+        let commands = (0...PushProtocol.maximumCommands).map {
+            PushCommand(ref: "refs/tags/\($0)", old: zero, new: tip)
+        }
+        let reply = try await fixture.serve(
+            app, GitFixture.request(commands) + fixture.pack(tip, in: work))
+        #expect(reply.contains("ng refs/tags/7 at most 5000 refs can be pushed at once"), "\(reply.prefix(2000))")
+        #expect(fixture.paasd.state.withLock { $0.hellos.isEmpty })
+    }
+
     @Test func thePlatformsOwnRefsAreOutOfReach() async throws {
         try await fixture.client.create(app: app)
         let work = try await fixture.commit(["a": "1"])
