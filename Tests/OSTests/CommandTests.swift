@@ -47,11 +47,4 @@ import Testing
         #expect(result.text == "0\n1\n2\n3\n")
         _ = leak.raw
     }
-
-    @Test func aThreadThatCantBeStartedIsAnErrorAndNoTrap() {
-        let error = #expect(throws: SystemError.self) {
-            try Thread.tryStart("too-large", stackBytes: 1 << 46) { Issue.record("it runs") }
-        }
-        #expect(error?.description.contains("too-large") == true)
-    }
 }
