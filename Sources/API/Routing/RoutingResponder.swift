@@ -5,6 +5,7 @@ import Hummingbird
 import HummingbirdCore
 import Logging
 import NIOCore
+import Synchronization
 
 /// Serves the routing table on paasd's table socket: `GET /v1/table?router=ID` and `POST /v1/routers/{id}/ack`.
 ///
@@ -13,10 +14,24 @@ struct RoutingResponder: HTTPResponder {
     typealias Context = BasicRequestContext
 
     static let keepAliveSeconds: Double = 2
+    /// Routers repeat their acknowledgement every 5 s.
+    static let patienceSeconds: Double = 15
     static let acknowledgementLimit = 16 << 20
 
     let feed: any RoutingFeed
-    var keepAlive: Duration = .seconds(RoutingResponder.keepAliveSeconds)
+    private let keepAlive: Duration
+    /// A router that acknowledges nothing for so long is no longer taken for connected: changes would wait for it for ever.
+    private let patience: Duration
+    private let hearing = RouterHearing()
+
+    init(
+        feed: any RoutingFeed, keepAlive: Duration = .seconds(keepAliveSeconds),
+        patience: Duration = .seconds(patienceSeconds)
+    ) {
+        self.feed = feed
+        self.keepAlive = keepAlive
+        self.patience = patience
+    }
 
     func respond(to request: Request, context: Context) async throws -> Response {
         do {
@@ -69,6 +84,7 @@ struct RoutingResponder: HTTPResponder {
         } catch {
             throw PaaSError(.malformed, "not a router's acknowledgement", cause: error)
         }
+        hearing.heard(router)
         try await feed.acknowledge(router: router, acknowledgement)
         return Reply.noContent()
     }
@@ -83,10 +99,11 @@ struct RoutingResponder: HTTPResponder {
         // While the table can't be read, the router is told so by a status, not by a stream without a snapshot.
         let snapshot = try await feed.current()
         let feed = feed
-        let keepAlive = keepAlive
+        let keepAlive = keepAlive, patience = patience, hearing = hearing
         return Response(
             status: .ok, headers: [.contentType: "application/x-ndjson", .cacheControl: "no-store"],
             body: ResponseBody { writer in
+                let opened = ContinuousClock.now
                 feed.routerConnected(router)
                 defer { feed.routerDisconnected(router) }
                 try await writer.write(try Self.line(.snapshot(snapshot)))
@@ -108,6 +125,12 @@ struct RoutingResponder: HTTPResponder {
                 }
                 try await StreamLife { continuation.finish() }.run(requestBody) {
                     for await signal in signals {
+                        if hearing.silence(of: router, since: opened) > patience {
+                            logger.error(
+                                "a router acknowledges nothing and is disconnected; restart it if it does not come back",
+                                metadata: ["router": "\(router)", "silence": "\(patience)"])
+                            break
+                        }
                         // At a tick too, because hints may be lost.
                         if let message = await Self.news(feed, &last, logger) {
                             try await writer.write(try Self.line(message))
@@ -145,5 +168,18 @@ struct RoutingResponder: HTTPResponder {
         buffer.writeBytes(try JSONEncoder().encode(message))
         buffer.writeString("\n")
         return buffer
+    }
+}
+
+/// When each router was last heard.
+private final class RouterHearing: Sendable {
+    private let last = Mutex<[String: ContinuousClock.Instant]>([:])
+
+    func heard(_ router: String) { last.withLock { $0[router] = .now } }
+
+    /// - Parameter opened: when its stream began.
+    func silence(of router: String, since opened: ContinuousClock.Instant) -> Duration {
+        let heard = last.withLock { $0[router] }
+        return max(heard ?? opened, opened).duration(to: .now)
     }
 }
