@@ -31,6 +31,8 @@ public struct RouterConfiguration: Sendable {
     public var copyRetryMilliseconds: UInt64 = 1500
     /// Without a change, between two acknowledgements: paasd takes a router that says nothing for hung.
     public var acknowledgementMilliseconds: UInt64 = 5000
+    /// Between two reports of what became of flows.
+    public var flowReportMilliseconds: UInt64 = 10_000
     /// Most silence of a flow that one side has ended.
     public var halfClosedIdleMilliseconds: UInt64 = 300_000
     /// How long the router waits for its flows to end after it was told to stop. Meanwhile it serves as before, because

@@ -32,7 +32,8 @@ struct Paasd {
         let engine = LocalEngine(socket: settings.engineSocket)
         let repositories = GitClient(socket: settings.gitSocket)
         let lines = PlatformLines(directory: settings.dataDirectory + "/platform-logs")
-        let hub = RoutingHub(store: store, bootID: bootID, logger: logger)
+        let hub = RoutingHub(
+            store: store, bootID: bootID, lines: RouterLines(store: store, log: lines), logger: logger)
         let reconciler = Reconciler(
             store: store, engine: engine, publisher: hub, log: lines,
             cleanup: Cleanup(repositories: repositories, buildEngine: engine, lines: lines, epoch: epoch),

@@ -16,12 +16,14 @@ final class RoutingHub: RoutingFeed, RoutingPublisher {
 
     private let store: any SchedulerStore
     private let bootID: String
+    private let lines: RouterLines
     private let logger: Logger
     private let state = Mutex(State())
 
-    init(store: any SchedulerStore, bootID: String, logger: Logger) {
+    init(store: any SchedulerStore, bootID: String, lines: RouterLines, logger: Logger) {
         self.store = store
         self.bootID = bootID
+        self.lines = lines
         self.logger = logger
     }
 
@@ -52,6 +54,8 @@ final class RoutingHub: RoutingFeed, RoutingPublisher {
         guard let reconciler = state.withLock({ $0.reconciler }) else { return }
         try await reconciler.acknowledge(router: router, acknowledgement)
     }
+
+    func report(router: String, _ reports: [FlowReport]) async throws(PaaSError) { try await lines.write(reports) }
 
     func routerConnected(_ id: String) {
         logger.info("router connected", metadata: ["router": "\(id)"])

@@ -366,6 +366,38 @@ extension SocketTests {
             }
         }
 
+        /// Trouble is told, with all that happened meanwhile, once; what is as it should be is not.
+        @Test func whatBecameOfFlowsIsTold() async throws {
+            try await withRouter(configure: { $0.flowReportMilliseconds = 100 }) { bench in
+                let server = try Server.named("web.1")
+                let good = try freePort(), bad = try freePort(), dead = try freePort()
+                let binding = BindingID.random()
+                bench.paasd.publish(
+                    bench.table(
+                        1,
+                        [
+                            Bench.route(.random(), port: good, [Bench.backend(server.port)]),
+                            Bench.route(binding, port: bad, [Bench.backend(dead, name: "web.7")]),
+                        ]))
+                try bench.paasd.waitForRevision(1)
+                bench.paasd.refuseReports(true)
+                for port in [good, bad, bad] {
+                    do { _ = try Socket(connect: port).readLine() } catch is SystemError {}
+                }
+                usleep(300_000)
+                #expect(bench.paasd.reports.isEmpty)
+                bench.paasd.refuseReports(false)
+                try eventually("it is told") { !bench.paasd.reports.isEmpty }
+                usleep(300_000)
+                #expect(
+                    bench.paasd.reports == [
+                        FlowReport(
+                            binding: binding, port: "web", endings: ["connect_failed": 2], connectFailures: 2,
+                            lastConnectError: "web.7: connection refused")
+                    ])
+            }
+        }
+
         @Test func acknowledgementsAreRepeatedAndNumbered() async throws {
             try await withRouter(configure: { $0.acknowledgementMilliseconds = 50 }) { bench in
                 bench.paasd.publish(bench.table(1, []))

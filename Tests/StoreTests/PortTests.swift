@@ -115,6 +115,8 @@ import Testing
             #expect(Set(table.routes[0].backends.map(\.address4)) == ["10.0.0.5", "10.0.0.6"])
             #expect(table.routes[0].backends.allSatisfy { $0.port == 5000 && $0.address6 == "fd00::5" })
             #expect(try await h.store.identity().tableID == table.mark.tableID)
+            let binding = table.routes[0].binding
+            #expect(try await h.store.apps(of: [binding, .random()]) == [binding: app.id])
             // Saying it again changes nothing.
             #expect(
                 try await h.store.markUp(one.id, h.seen(one), epoch: h.epoch, now: h.now()) == table.mark.revision)

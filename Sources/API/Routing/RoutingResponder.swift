@@ -7,7 +7,8 @@ import Logging
 import NIOCore
 import Synchronization
 
-/// Serves the routing table on paasd's table socket: `GET /v1/table?router=ID` and `POST /v1/routers/{id}/ack`.
+/// Serves the routing table on paasd's table socket: `GET /v1/table?router=ID`, and from routers
+/// `POST /v1/routers/{id}/ack` and `POST /v1/routers/{id}/flows`.
 ///
 /// There is no token: the socket's directory lets only the routers' user in.
 struct RoutingResponder: HTTPResponder {
@@ -16,7 +17,7 @@ struct RoutingResponder: HTTPResponder {
     static let keepAliveSeconds: Double = 2
     /// Routers repeat their acknowledgement every 5 s.
     static let patienceSeconds: Double = 15
-    static let acknowledgementLimit = 16 << 20
+    static let bodyLimit = 16 << 20
 
     let feed: any RoutingFeed
     private let keepAlive: Duration
@@ -52,7 +53,13 @@ struct RoutingResponder: HTTPResponder {
             guard request.method == .post else { return notAllowed("POST") }
             return try await acknowledge(try router(path[2]), request)
         }
-        throw PaaSError(.notFound, "this socket serves /v1/table?router=ID and /v1/routers/ID/ack")
+        if path.count == 4, path[0] == "v1", path[1] == "routers", path[3] == "flows" {
+            guard request.method == .post else { return notAllowed("POST") }
+            let reports = try await body([FlowReport].self, request, what: "a router's report of flows")
+            try await feed.report(router: try router(path[2]), reports)
+            return Reply.noContent()
+        }
+        throw PaaSError(.notFound, "this socket serves /v1/table?router=ID, /v1/routers/ID/ack and …/flows")
     }
 
     private func notAllowed(_ method: String) -> Response {
@@ -71,22 +78,25 @@ struct RoutingResponder: HTTPResponder {
     }
 
     private func acknowledge(_ router: String, _ request: Request) async throws -> Response {
-        var bytes: [UInt8] = []
-        for try await buffer in request.body {
-            guard bytes.count + buffer.readableBytes <= Self.acknowledgementLimit else {
-                throw PaaSError(.tooLarge, "an acknowledgement may have at most \(Self.acknowledgementLimit) bytes")
-            }
-            bytes += buffer.readableBytesView
-        }
-        let acknowledgement: RouterAcknowledgement
-        do {
-            acknowledgement = try JSONDecoder().decode(RouterAcknowledgement.self, from: Data(bytes))
-        } catch {
-            throw PaaSError(.malformed, "not a router's acknowledgement", cause: error)
-        }
+        let acknowledgement = try await body(RouterAcknowledgement.self, request, what: "a router's acknowledgement")
         hearing.heard(router)
         try await feed.acknowledge(router: router, acknowledgement)
         return Reply.noContent()
+    }
+
+    private func body<Value: Decodable>(_ type: Value.Type, _ request: Request, what: String) async throws -> Value {
+        var bytes: [UInt8] = []
+        for try await buffer in request.body {
+            guard bytes.count + buffer.readableBytes <= Self.bodyLimit else {
+                throw PaaSError(.tooLarge, "\(what) may have at most \(Self.bodyLimit) bytes")
+            }
+            bytes += buffer.readableBytesView
+        }
+        do {
+            return try JSONDecoder().decode(type, from: Data(bytes))
+        } catch {
+            throw PaaSError(.malformed, "this is not \(what)", cause: error)
+        }
     }
 
     // MARK: Table
@@ -150,6 +160,7 @@ struct RoutingResponder: HTTPResponder {
     {
         let table: RoutingTable
         do {
+            guard try await feed.currentMark() != last.mark else { return nil }
             table = try await feed.current()
         } catch {
             logger.warning("routing table can't be read now", metadata: ["error": "\(ErrorChain(error))"])

@@ -53,6 +53,7 @@ final class ControlPlane {
     private var sender: AcknowledgementSender?
     private var pacing: AcknowledgementPacing
     private var metrics: MetricsServer?
+    private var flowReporter: FlowReporter?
     private var inbox: MailboxReceiver<ControlMessage>?
     private var portRetry: LoopTimer?
     private var copyRetry: LoopTimer?
@@ -88,6 +89,7 @@ final class ControlPlane {
         self.client = client
         sender = AcknowledgementSender(
             loop: loop, path: configuration.tableSocket, routerID: configuration.routerID, logger: logger)
+        flowReporter = FlowReporter(control: self)
         if let address = configuration.metricsAddress {
             metrics = MetricsServer(control: self, address: address)
         }
@@ -96,6 +98,7 @@ final class ControlPlane {
     func run() {
         serveCopy()
         metrics?.start()
+        flowReporter?.start()
         client?.connect()
         loop.run()
         loop.close()
@@ -387,6 +390,7 @@ final class ControlPlane {
         client?.close()
         sender?.close()
         metrics?.close()
+        flowReporter?.close()
         for timer in [portRetry, copyRetry, drainTimer, reportTimer, stopTimer] { timer?.close() }
         _ = inbox?.close()
     }

@@ -90,6 +90,14 @@ enum FlowEnding: Int, Sendable, CaseIterable {
         }
     }
 
+    /// Whether the app's owner should hear of it.
+    var isTrouble: Bool {
+        switch self {
+        case .completed, .resetByClient, .stopped: false
+        case .resetByBackend, .idle, .noBackend, .connectFailed, .noRoute, .noTable, .internal: true
+        }
+    }
+
     /// Whether this side gets a reset: it would take an end for the end of the data, which is cut off.
     func resets(_ side: Side, _ relay: RelayState) -> Bool {
         switch self {

@@ -34,6 +34,10 @@ final class RouteShared: Sendable {
 
     /// Descriptors that its flows hold.
     let descriptors = Atomic<Int>(0)
+    /// Flows that ended, by `FlowEnding`.
+    let endings = FlowEnding.allCases.map { _ in Atomic64() }
+    /// The backend's name and libuv's code.
+    let lastConnectError = Mutex<(name: String, code: Int32)?>(nil)
 
     init(_ binding: BindingID, loops: Int) {
         self.binding = binding

@@ -163,6 +163,7 @@ extension Worker {
         guard let target = abandonTarget(flow) else { return }
         flow.tried.append(target.instance)
         flow.counters?.connectFailures.increase(1)
+        flow.route.lastConnectError.withLock { $0 = (target.name, status) }
         // Without a free local port the backend is not to blame.
         if -status != EADDRNOTAVAIL { target.health.skip(until: loop.now + shared.skipTime) }
     }
@@ -225,6 +226,7 @@ extension Worker {
         flow.counters?.active.increase(-1)
         flow.target?.flows.active.wrappingSubtract(1, ordering: .relaxed)
         shared.endings[ending.rawValue].value.wrappingAdd(1, ordering: .relaxed)
+        flow.route.endings[ending.rawValue].value.wrappingAdd(1, ordering: .relaxed)
         shared.budget.give(2 - kept, for: flow.route)
         flows[flow.id] = nil
         freeFlows.append(flow.id)
