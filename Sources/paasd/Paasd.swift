@@ -85,7 +85,7 @@ struct Paasd {
         }
         return try PostgresStore(
             configuration: PostgresConfiguration(connection: url), key: EncryptionKey(key),
-            portRange: settings.portRange)
+            portRange: settings.portRange, capacity: try Capacity(settings))
     }
 
     /// Waits for the database, and for an earlier paasd that is still going.
@@ -93,7 +93,7 @@ struct Paasd {
         var told = false
         while true {
             do throws(PaaSError) {
-                return try await store.beginEpoch()
+                return try await store.beginEpoch().epoch
             } catch {
                 guard error.code == .unavailable else { throw error }
                 if !told { logger.warning("waiting for the database", metadata: ["error": "\(ErrorChain(error))"]) }

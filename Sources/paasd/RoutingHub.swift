@@ -39,6 +39,8 @@ final class RoutingHub: RoutingFeed, RoutingPublisher {
 
     func current() async throws(PaaSError) -> RoutingTable { try await store.routingTable(bootID: bootID) }
 
+    func currentMark() async throws(PaaSError) -> RoutingTable.Mark { try await store.routingMark(bootID: bootID) }
+
     func changes() -> AsyncStream<Void> {
         let (stream, continuation) = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
         let number = state.withLock { state in

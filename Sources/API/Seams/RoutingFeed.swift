@@ -15,8 +15,3 @@ public protocol RoutingFeed: Sendable {
     func routerConnected(_ id: String)
     func routerDisconnected(_ id: String)
 }
-
-extension RoutingFeed {
-    /// For feeds that have the table at hand.
-    public func currentMark() async throws(PaaSError) -> RoutingTable.Mark { try await current().mark }
-}
