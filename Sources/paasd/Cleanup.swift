@@ -14,4 +14,8 @@ struct Cleanup: AppCleanup {
         try await buildEngine.removeCache(app: app.id, epoch: epoch)
         await lines.remove(app: app.id)
     }
+
+    func removeFiles(of removed: RemovedApp) async throws(PaaSError) {
+        for slug in removed.slugs { try await buildEngine.removeSlug(slug, epoch: epoch) }
+    }
 }

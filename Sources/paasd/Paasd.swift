@@ -32,7 +32,8 @@ struct Paasd {
         let engine = LocalEngine(socket: settings.engineSocket)
         let repositories = GitClient(socket: settings.gitSocket)
         let lines = PlatformLines(directory: settings.dataDirectory + "/platform-logs")
-        let hub = RoutingHub(store: store, bootID: bootID, logger: logger)
+        let hub = RoutingHub(
+            store: store, bootID: bootID, lines: RouterLines(store: store, log: lines), logger: logger)
         let reconciler = Reconciler(
             store: store, engine: engine, publisher: hub, log: lines,
             cleanup: Cleanup(repositories: repositories, buildEngine: engine, lines: lines, epoch: epoch),
@@ -84,7 +85,7 @@ struct Paasd {
         }
         return try PostgresStore(
             configuration: PostgresConfiguration(connection: url), key: EncryptionKey(key),
-            portRange: settings.portRange)
+            portRange: settings.portRange, capacity: try Capacity(settings))
     }
 
     /// Waits for the database, and for an earlier paasd that is still going.
@@ -92,7 +93,7 @@ struct Paasd {
         var told = false
         while true {
             do throws(PaaSError) {
-                return try await store.beginEpoch()
+                return try await store.beginEpoch().epoch
             } catch {
                 guard error.code == .unavailable else { throw error }
                 if !told { logger.warning("waiting for the database", metadata: ["error": "\(ErrorChain(error))"]) }

@@ -16,12 +16,14 @@ final class RoutingHub: RoutingFeed, RoutingPublisher {
 
     private let store: any SchedulerStore
     private let bootID: String
+    private let lines: RouterLines
     private let logger: Logger
     private let state = Mutex(State())
 
-    init(store: any SchedulerStore, bootID: String, logger: Logger) {
+    init(store: any SchedulerStore, bootID: String, lines: RouterLines, logger: Logger) {
         self.store = store
         self.bootID = bootID
+        self.lines = lines
         self.logger = logger
     }
 
@@ -36,6 +38,8 @@ final class RoutingHub: RoutingFeed, RoutingPublisher {
     // MARK: RoutingFeed
 
     func current() async throws(PaaSError) -> RoutingTable { try await store.routingTable(bootID: bootID) }
+
+    func currentMark() async throws(PaaSError) -> RoutingTable.Mark { try await store.routingMark(bootID: bootID) }
 
     func changes() -> AsyncStream<Void> {
         let (stream, continuation) = AsyncStream<Void>.makeStream(bufferingPolicy: .bufferingNewest(1))
@@ -52,6 +56,8 @@ final class RoutingHub: RoutingFeed, RoutingPublisher {
         guard let reconciler = state.withLock({ $0.reconciler }) else { return }
         try await reconciler.acknowledge(router: router, acknowledgement)
     }
+
+    func report(router: String, _ reports: [FlowReport]) async throws(PaaSError) { try await lines.write(reports) }
 
     func routerConnected(_ id: String) {
         logger.info("router connected", metadata: ["router": "\(id)"])

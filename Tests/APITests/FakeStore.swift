@@ -188,6 +188,13 @@ final class FakeStore: ControlStore {
             Array($0.events.filter { $0.id > after && (app == nil || $0.app == app) }.prefix(limit))
         }
     }
+    func configStatus(_ app: AppID) async throws(PaaSError) -> ConfigStatus {
+        let version = state.withLock { $0.configVersion }
+        return ConfigStatus(
+            app: "x", wantedVersion: version, runningVersion: version, release: 1, releaseState: .current)
+    }
+    func outdatedConfigs(for principal: Principal) async throws(PaaSError) -> [ConfigStatus] { [] }
+    func eventHints() -> AsyncStream<Void> { AsyncStream { _ in } }
     func lastEventID() async throws(PaaSError) -> Int64 { state.withLock { $0.events.last?.id ?? 0 } }
     func ping() async throws(PaaSError) { try check() }
     func counts() async throws(PaaSError) -> PlatformCounts {

@@ -192,11 +192,22 @@ final class FakeFeed: RoutingFeed {
         var table: RoutingTable
         var connected: [String] = []
         var acknowledged: [String] = []
+        var reports: [FlowReport] = []
+        var reads = 0
         var continuations: [AsyncStream<Void>.Continuation] = []
     }
     let state = Mutex(
         State(table: RoutingTable(mark: .init(tableID: "t", revision: 1, bootID: "b"), routes: [])))
-    func current() async throws(PaaSError) -> RoutingTable { state.withLock { $0.table } }
+    func current() async throws(PaaSError) -> RoutingTable {
+        state.withLock { state in
+            state.reads += 1
+            return state.table
+        }
+    }
+    func currentMark() async throws(PaaSError) -> RoutingTable.Mark { state.withLock { $0.table.mark } }
+    func report(router: String, _ reports: [FlowReport]) async throws(PaaSError) {
+        state.withLock { $0.reports += reports }
+    }
     func changes() -> AsyncStream<Void> {
         let (stream, continuation) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         state.withLock { $0.continuations.append(continuation) }

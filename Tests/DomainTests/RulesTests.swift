@@ -73,4 +73,14 @@ import Testing
         let b = try Settings(environment: ["PAAS_DATA_DIR": "/b"], file: "")
         #expect(a.hostName != b.hostName)
     }
+
+    @Test func theHostHasRoomForSoMany() throws {
+        func capacity(_ environment: [String: String]) throws -> Capacity {
+            try Capacity(Settings(environment: environment, file: ""))
+        }
+        #expect(try capacity([:]) == Capacity(apps: 35_017, spaces: 64))
+        let small = try capacity(["PAAS_SUBNETS": "10.0.0.0/20,fd00::/48", "PAAS_UID_BASE": "4000000000"])
+        #expect(small == Capacity(apps: 4499, spaces: 4))
+        #expect(throws: PaaSError.self) { try capacity(["PAAS_SUBNETS": "10.0.0.0,fd00::/48"]) }
+    }
 }
