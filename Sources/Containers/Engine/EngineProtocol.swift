@@ -60,7 +60,7 @@ enum EngineCall: Sendable, Codable, Hashable {
     /// Waits for a tenant's process or works on a tenant's files, for as long as these take.
     var takesLong: Bool {
         switch self {
-        case .stop, .createBuildVolume, .sealSource, .packSlug, .finishBuildVolume, .buildStack: true
+        case .stop, .remove, .createBuildVolume, .sealSource, .packSlug, .finishBuildVolume, .buildStack: true
         default: false
         }
     }

@@ -120,7 +120,6 @@ extension NetworkService {
             let resolvers = try ResolverConfiguration.read(files: options.resolverFiles)
             // Who comes now gets these, and counts for the forwarder.
             state.withLock { $0.resolvers = resolvers }
-            for instance in state.withLock({ $0.attached.keys }) { try tell(instance, resolvers) }
             let forwards = state.withLock {
                 resolvers.needsForwarder || $0.attached.values.contains { $0.usesForwarder == true }
             }
@@ -141,6 +140,8 @@ extension NetworkService {
                 try forwarder.stop()
                 logger.notice("no container uses the name forwarder any more")
             }
+            // Last: they can be reached by now.
+            for instance in state.withLock({ $0.attached.keys }) { try tell(instance, resolvers) }
         }
         // A dead forwarder is a space without names: look more often.
         state.withLock {
@@ -196,10 +197,14 @@ extension NetworkService {
             let bytes = ResolverConfiguration.file(wanted)
             // None: the container is being made or taken away.
             guard let present = try Files.read(path, limit: 4096), present != bytes else { return }
-            let file = try OwnedFD.open(path, O_WRONLY | O_NOFOLLOW)
-            try file.writeAll(bytes)
-            let raw = file.raw
-            try Syscall.check("shorten \(path)") { ftruncate(raw, off_t(bytes.count)) }
+            do throws(SystemError) {
+                let file = try OwnedFD.open(path, O_WRONLY | O_NOFOLLOW)
+                try file.writeAll(bytes)
+                let raw = file.raw
+                try Syscall.check("shorten \(path)") { ftruncate(raw, off_t(bytes.count)) }
+            } catch {
+                if error.errno != ENOENT { throw error }
+            }
         }
     }
 }
