@@ -10,6 +10,13 @@ import Testing
         #expect(throws: PaaSError.self) { try Names.validate(name, "app") }
     }
 
+    /// Whatever bash does not hand on as it was given.
+    @Test(arguments: ["UID", "PPID", "SHELLOPTS", "RANDOM", "BASH_ENV", "BASHOPTS", "PWD", "_", "IFS"])
+    func keysThatTheShellKeepsToItself(_ key: String) {
+        let error = #expect(throws: PaaSError.self) { try Names.validateConfigKey(key) }
+        #expect(error?.message.contains("shell") == true)
+    }
+
     @Test(arguments: ["KEY", "_x", "a1"]) func configKeys(_ key: String) throws { try Names.validateConfigKey(key) }
 
     @Test(arguments: ["", "1A", "A-B", "A B", "PORT", "PORT_WEB", "PAAS_APP", "DYNO", "É"])
