@@ -42,6 +42,7 @@ public final class GitClient: SourceRepositories, GitTransport {
 
     public func create(app: AppID) async throws(PaaSError) { _ = try await call(.create(app: app)) }
     public func remove(app: AppID) async throws(PaaSError) { _ = try await call(.remove(app: app)) }
+    public func setAside(app: AppID) async throws(PaaSError) { _ = try await call(.setAside(app: app)) }
 
     public func list() async throws(PaaSError) -> [AppID] {
         guard case .apps(let apps) = try await call(.list) else { throw Self.unexpected() }

@@ -5,6 +5,7 @@ import FoundationEssentials
 enum GitCall: Codable, Sendable {
     case create(app: AppID)
     case remove(app: AppID)
+    case setAside(app: AppID)
     case list
     case pin(app: AppID, build: BuildID, commit: String)
     case unpin(app: AppID, build: BuildID)

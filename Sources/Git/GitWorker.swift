@@ -49,6 +49,13 @@ public enum GitWorker {
                 throw error.asPaaSError("the app's repository can't be removed")
             }
             return .done
+        case .setAside(let app):
+            do throws(SystemError) {
+                try AsideRepositories(repositories: repositories).take(app)
+            } catch {
+                throw error.asPaaSError("the app's repository can't be set aside")
+            }
+            return .done
         case .list:
             do throws(SystemError) {
                 return .apps(

@@ -12,6 +12,8 @@ final class RoutingHub: RoutingFeed, RoutingPublisher {
         var reconciler: Reconciler?
         /// Streams open per router: a router may open a new one before its old one is known to be dead.
         var connections: [String: Int] = [:]
+        /// What each router served when it was last heard.
+        var marks: [String: RoutingTable.Mark] = [:]
     }
 
     private let store: any SchedulerStore
@@ -28,6 +30,16 @@ final class RoutingHub: RoutingFeed, RoutingPublisher {
     }
 
     func attach(_ reconciler: Reconciler) { state.withLock { $0.reconciler = reconciler } }
+
+    /// The routers that were heard of since the start: whether they follow the table, and which one they serve.
+    var routers: [String: RouterStatus.Seen] {
+        state.withLock { state in
+            Dictionary(
+                uniqueKeysWithValues: Set(state.connections.keys).union(state.marks.keys).map {
+                    ($0, RouterStatus.Seen(isConnected: state.connections[$0] != nil, mark: state.marks[$0]))
+                })
+        }
+    }
 
     // MARK: RoutingPublisher
 
@@ -53,7 +65,11 @@ final class RoutingHub: RoutingFeed, RoutingPublisher {
     }
 
     func acknowledge(router: String, _ acknowledgement: RouterAcknowledgement) async throws(PaaSError) {
-        guard let reconciler = state.withLock({ $0.reconciler }) else { return }
+        let reconciler = state.withLock { state in
+            state.marks[router] = acknowledgement.mark
+            return state.reconciler
+        }
+        guard let reconciler else { return }
         try await reconciler.acknowledge(router: router, acknowledgement)
     }
 

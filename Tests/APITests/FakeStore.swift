@@ -55,7 +55,8 @@ final class FakeStore: ControlStore {
     ) { (Space(id: .random(), name: name, networkIndex: 0, createdAt: now), true) }
 
     func apps(for principal: Principal) async throws(PaaSError) -> [App] {
-        state.withLock { $0.apps.values.sorted { $0.name < $1.name } }
+        try check()
+        return state.withLock { $0.apps.values.sorted { $0.name < $1.name } }
     }
     func app(named name: String, for principal: Principal) async throws(PaaSError) -> App {
         try check()
@@ -198,6 +199,7 @@ final class FakeStore: ControlStore {
     func lastEventID() async throws(PaaSError) -> Int64 { state.withLock { $0.events.last?.id ?? 0 } }
     func ping() async throws(PaaSError) { try check() }
     func counts() async throws(PaaSError) -> PlatformCounts {
-        PlatformCounts(apps: 1, processesUp: 1, processesWanted: 1, activeBuilds: 0)
+        try check()
+        return PlatformCounts(apps: 1, processesUp: 1, processesWanted: 1, activeBuilds: 0)
     }
 }

@@ -73,6 +73,7 @@ struct FakeRepositories: SourceRepositories {
     private func no() -> PaaSError { PaaSError(.internal, "not part of these tests") }
     func create(app: AppID) async throws(PaaSError) {}
     func remove(app: AppID) async throws(PaaSError) {}
+    func setAside(app: AppID) async throws(PaaSError) {}
     func list() async throws(PaaSError) -> [AppID] { [] }
     func pin(app: AppID, build: BuildID, commit: String) async throws(PaaSError) {}
     func unpin(app: AppID, build: BuildID) async throws(PaaSError) {}
@@ -252,7 +253,7 @@ struct World {
                 repositories: FakeRepositories(), scheduler: FakeScheduler(), routing: feed,
                 logs: MergedLogReader([EngineLogLines(engine: engine), EventLogLines(store: store)]),
                 status: FakeStatus(), tickets: tickets, settings: try Settings(environment: settings, file: ""),
-                epoch: 1, clock: { FakeStore.time }), logger: Logger(label: "test"))
+                epoch: 1, adminTokenHash: SecretText.hash("admin"), clock: { FakeStore.time }), logger: Logger(label: "test"))
         store.state.withLock {
             for role in [Role.admin, .developer, .viewer] {
                 $0.principals[SecretText.hash(role.rawValue)] = Principal(

@@ -23,6 +23,20 @@ import Testing
         #expect(try await fixture.client.list().isEmpty)
     }
 
+    @Test func aRepositorySetAsideLeavesTheListAndIsKeptForAMonth() async throws {
+        try await fixture.client.create(app: app)
+        try await fixture.client.setAside(app: app)
+        try await fixture.client.setAside(app: app)
+        #expect(try await fixture.client.list().isEmpty)
+        let folder = Files.parent(fixture.repository(app))
+        let name = try #require(try Files.list(folder).first { $0.hasPrefix("\(app).aside-") })
+        #expect(Files.exists("\(folder)/\(name)/HEAD"))
+        // Another one, a month later.
+        let later = time(nil) + AsideRepositories.keptSeconds + 60
+        try AsideRepositories(repositories: folder).take(.random(), now: later)
+        #expect(try Files.list(folder).allSatisfy { !$0.hasPrefix("\(app)") })
+    }
+
     @Test func refsMoveOnlyByCompareAndSwap() async throws {
         let client = fixture.client
         try await client.create(app: app)

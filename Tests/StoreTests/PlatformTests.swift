@@ -52,6 +52,14 @@ import Testing
         }
     }
 
+    @Test func waitingForASuccessorEndsWithItsTask() async throws {
+        try await Harness.run { h in
+            let waiting = Task { await h.store.waitUntilSuperseded() }
+            waiting.cancel()
+            #expect(await waiting.value == false)
+        }
+    }
+
     @Test func anOlderEpochIsRefused() async throws {
         try await Harness.run { h in
             let app = try await h.app("alpha")
