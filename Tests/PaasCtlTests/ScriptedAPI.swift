@@ -21,7 +21,14 @@ final class ScriptedAPI: Sendable {
         }
     }
 
-    private let listener: Int32
+    /// Closed once neither the server nor the thread that accepts can use its number any more.
+    private final class Listener: Sendable {
+        let file: Int32
+        init(_ file: Int32) { self.file = file }
+        deinit { close(file) }
+    }
+
+    private let listener: Listener
     let port: UInt16
     private let asked = Mutex<[String]>([])
     private let held = Mutex<[Int32]>([])
@@ -41,20 +48,19 @@ final class ScriptedAPI: Sendable {
         }
         guard isOpen else { throw Failure("no socket: \(StandardInput.errorText(errno))") }
         port = UInt16(bigEndian: address.sin_port)
-        listener = own
-        DispatchQueue(label: "scripted-api").async { [weak self] in Self.serve(own, replies, self) }
+        let listener = Listener(own)
+        self.listener = listener
+        DispatchQueue(label: "scripted-api").async { [weak self] in Self.serve(listener, replies, self) }
     }
 
     deinit {
-        // The thread that accepts closes it.
-        shutdown(listener, Int32(SHUT_RDWR))
+        shutdown(listener.file, Int32(SHUT_RDWR))
         for connection in held.withLock({ $0 }) { close(connection) }
     }
 
-    private static func serve(_ listener: Int32, _ replies: [Reply], _ owner: @autoclosure () -> ScriptedAPI?) {
-        defer { close(listener) }
+    private static func serve(_ listener: Listener, _ replies: [Reply], _ owner: @autoclosure () -> ScriptedAPI?) {
         for reply in replies {
-            let connection = accept(listener, nil, nil)
+            let connection = accept(listener.file, nil, nil)
             guard connection >= 0 else { return }
             var request: [UInt8] = []
             var buffer = [UInt8](repeating: 0, count: 8192)
