@@ -98,6 +98,10 @@ let package = Package(
         .testTarget(name: "PaasdTests", dependencies: ["paasd", "Domain", "API"], swiftSettings: strict),
         .testTarget(name: "SchedulerTests", dependencies: ["Scheduler", "Domain"], swiftSettings: strict),
         .testTarget(name: "RouterTests", dependencies: ["Router", "OS", "Domain"], swiftSettings: strict),
-        .testTarget(name: "APITests", dependencies: ["API", "Domain", hummingbird, hummingbirdTesting, nioCore, logging], swiftSettings: strict),
+        .testTarget(name: "PaasCtlTests", dependencies: ["paasctl", "Domain", arguments], swiftSettings: strict),
+        .testTarget(
+            name: "APITests",
+            dependencies: ["API", "Domain", "Telemetry", hummingbird, hummingbirdTesting, nioCore, logging],
+            swiftSettings: strict),
     ]
 )

@@ -38,6 +38,8 @@ public struct APIDependencies: Sendable {
     public var epoch: Int64
     /// SHA-256 of the built-in admin's token, which lets the admin in also while the database is away.
     public var adminTokenHash: [UInt8]?
+    /// How often endless replies look whether their caller may still see them.
+    public var streamRecheckSeconds: Double
     /// Told of the releases and formations that the API records.
     public var faults: any FaultInjector
     public var clock: @Sendable () -> Timestamp
@@ -48,6 +50,7 @@ public struct APIDependencies: Sendable {
         routing: any RoutingFeed, logs: any LogReader, status: any StatusSource, tickets: PushTickets,
         ports: PortCapabilities = PortCapabilities(), settings: Settings, epoch: Int64,
         adminTokenHash: [UInt8]? = nil,
+        streamRecheckSeconds: Double = 5,
         faults: any FaultInjector = NoFaults(), clock: @escaping @Sendable () -> Timestamp = { Timestamp.now() }
     ) {
         self.store = store
@@ -65,6 +68,7 @@ public struct APIDependencies: Sendable {
         self.settings = settings
         self.epoch = epoch
         self.adminTokenHash = adminTokenHash
+        self.streamRecheckSeconds = streamRecheckSeconds
         self.faults = faults
         self.clock = clock
     }

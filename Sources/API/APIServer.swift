@@ -85,6 +85,7 @@ public struct APIServer: Sendable {
     private func responder(_ dependencies: APIDependencies) -> APIResponder {
         let authenticator = Authenticator(store: dependencies.store, adminTokenHash: dependencies.adminTokenHash)
         let stackBuilds = StackBuilds(engine: dependencies.buildEngine, epoch: dependencies.epoch, logger: logger)
+        let counter = RequestCounter()
         let routes =
             AppEndpoints(dependencies: dependencies).routes + ConfigEndpoints(dependencies: dependencies).routes
             + FormationEndpoints(dependencies: dependencies).routes + BuildEndpoints(dependencies: dependencies).routes
@@ -93,9 +94,10 @@ public struct APIServer: Sendable {
             + LogEndpoints(dependencies: dependencies).routes + EventEndpoints(dependencies: dependencies).routes
             + AdministrationEndpoints(dependencies: dependencies).routes
             + PlatformEndpoints(dependencies: dependencies, stackBuilds: stackBuilds).routes
+            + MetricsEndpoint(dependencies: dependencies, counter: counter).routes
         return APIResponder(
             routes: routes, authenticator: authenticator,
             git: GitEndpoint(dependencies: dependencies, authenticator: authenticator), store: dependencies.store,
-            clock: dependencies.clock)
+            counter: counter, recheckSeconds: dependencies.streamRecheckSeconds, clock: dependencies.clock)
     }
 }

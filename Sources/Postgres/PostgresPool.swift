@@ -65,6 +65,11 @@ public final class PostgresPool: Sendable {
 
     deinit { close() }
 
+    /// How busy it is: its connections, those without work, and callers that wait for one.
+    public var load: (connections: Int, idle: Int, waiting: Int) {
+        state.withLock { ($0.value.threads, max(0, $0.value.idle), $0.value.waiting.count) }
+    }
+
     /// Refuses what waits and what comes; connections end once their transaction is over.
     public func close() {
         let (left, threads) = state.withLock { state -> ([@Sendable (PostgresError) -> Void], Int) in

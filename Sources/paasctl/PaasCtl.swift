@@ -23,6 +23,12 @@ enum Main {
         // A reader that leaves (`paasctl logs | head`) shows as EPIPE, which ends the program quietly.
         signal(SIGPIPE, SIG_IGN)
         signal(SIGINT) { _ in _exit(130) }
+        if let number = unreadableArgument(Int(CommandLine.argc), CommandLine.unsafeArgv) {
+            Console.note(
+                "paasctl: argument \(number) is not UTF-8; for a config value of any bytes use config set KEY --stdin or --file"
+            )
+            exit(2)
+        }
         do {
             var command = try PaasCtl.parseAsRoot()
             if var asynchronous = command as? any AsyncParsableCommand {
@@ -34,6 +40,13 @@ enum Main {
         } catch {
             exit(report(error))
         }
+    }
+
+    /// Number of the first argument that Swift would show us repaired, and not as it was given.
+    static func unreadableArgument(_ count: Int, _ arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>)
+        -> Int?
+    {
+        (0..<count).first { index in arguments[index].map { String(validatingCString: $0) == nil } ?? false }
     }
 
     /// Says what went wrong. Returns the exit code: the one place where errors get one.

@@ -67,7 +67,7 @@ struct Paasd {
             APIDependencies(
                 store: store, engine: engine, buildEngine: engine, builds: builds, git: repositories,
                 repositories: repositories, scheduler: ChangeNotice(reconciler: reconciler, hub: hub), routing: hub,
-                logs: MergedLogReader([EngineLogLines(engine: engine), PlatformLogLines(lines)]),
+                logs: MergedLogReader([EngineLogLines(engine: engine), lines]),
                 status: PlatformStatus(store: store, engine: engine, repositories: repositories, hub: hub),
                 tickets: tickets, settings: settings, epoch: epoch, adminTokenHash: adminToken, faults: faults))
 

@@ -6,6 +6,7 @@ import Synchronization
 final class FakeStore: ControlStore {
     struct State {
         var principals: [[UInt8]: Principal] = [:]
+        var expiries: [[UInt8]: Timestamp] = [:]
         var apps: [String: App] = [:]
         var vars: ConfigVars = [:]
         var configVersion = 1
@@ -17,6 +18,8 @@ final class FakeStore: ControlStore {
         var events: [Event] = []
         var processes: [ProcessInstance] = []
         var rollbacks: [Int?] = []
+        var deletions: [Timestamp?] = []
+        var outdated: ConfigStatus?
         var isAway = false
     }
     let state = Mutex(State())
@@ -34,7 +37,10 @@ final class FakeStore: ControlStore {
 
     func principal(secretHash: [UInt8], now: Timestamp) async throws(PaaSError) -> Principal? {
         try check()
-        return state.withLock { $0.principals[secretHash] }
+        return state.withLock { state in
+            if let end = state.expiries[secretHash], end <= now { return nil }
+            return state.principals[secretHash]
+        }
     }
     func ensureAdminToken(secretHash: [UInt8], now: Timestamp) async throws(PaaSError) {}
     func createToken(
@@ -79,8 +85,11 @@ final class FakeStore: ControlStore {
     func patchApp(_ app: AppID, _ patch: AppPatch, actor: Principal, now: Timestamp) async throws(PaaSError) -> App {
         throw PaaSError(.conflict, "not now")
     }
-    func deleteApp(_ app: AppID, actor: Principal, now: Timestamp) async throws(PaaSError) -> Operation {
-        operation(.deleteApp, "/api/v1/apps/x")
+    func deleteApp(_ app: AppID, stopBy: Timestamp?, actor: Principal, now: Timestamp) async throws(PaaSError)
+        -> Operation
+    {
+        state.withLock { $0.deletions.append(stopBy) }
+        return operation(.deleteApp, "/api/v1/apps/x")
     }
 
     func config(_ app: AppID) async throws(PaaSError) -> (vars: ConfigVars, version: Int) {
@@ -156,6 +165,9 @@ final class FakeStore: ControlStore {
     func putPort(_ app: AppID, _ request: PortRequest, range: ClosedRange<UInt16>, actor: Principal, now: Timestamp)
         async throws(PaaSError) -> (port: PortBinding, created: Bool)
     {
+        if request.name == "full" {
+            throw PaaSError(.exhausted, "all public ports from 20000 to 20001 are in use; remove a port")
+        }
         let port = PortBinding(
             id: .random(), app: app, name: request.name, protocol: request.protocol, processType: "web",
             targetPort: request.targetPort ?? 5000, publicPort: request.publicPort ?? range.lowerBound, createdAt: now)
@@ -190,16 +202,27 @@ final class FakeStore: ControlStore {
         }
     }
     func configStatus(_ app: AppID) async throws(PaaSError) -> ConfigStatus {
-        let version = state.withLock { $0.configVersion }
-        return ConfigStatus(
-            app: "x", wantedVersion: version, runningVersion: version, release: 1, releaseState: .current)
+        state.withLock { state in
+            let version = state.configVersion
+            return state.outdated
+                ?? ConfigStatus(
+                    app: "x", wantedVersion: version, runningVersion: version, release: 1, releaseState: .current)
+        }
     }
-    func outdatedConfigs(for principal: Principal) async throws(PaaSError) -> [ConfigStatus] { [] }
-    func eventHints() -> AsyncStream<Void> { AsyncStream { _ in } }
+    func outdatedConfigs(for principal: Principal) async throws(PaaSError) -> [ConfigStatus] {
+        state.withLock { $0.outdated.map { [$0] } ?? [] }
+    }
+    /// Now and then, whether anything happened or not.
+    func eventHints() -> AsyncStream<Void> {
+        AsyncStream { do { try await Task.sleep(for: .milliseconds(100)) } catch { return nil } }
+    }
     func lastEventID() async throws(PaaSError) -> Int64 { state.withLock { $0.events.last?.id ?? 0 } }
     func ping() async throws(PaaSError) { try check() }
     func counts() async throws(PaaSError) -> PlatformCounts {
         try check()
-        return PlatformCounts(apps: 1, processesUp: 1, processesWanted: 1, activeBuilds: 0)
+        return PlatformCounts(
+            apps: 1, processesUp: 1, processesWanted: 1, activeBuilds: 0, processStates: ["up": 1],
+            buildStates: ["failed": 2])
     }
+    func databaseLoad() -> DatabaseLoad { DatabaseLoad(connections: 4, idle: 3, waiting: 0) }
 }

@@ -1,9 +1,12 @@
 import API
 import Domain
+import FoundationEssentials
 import Logging
 import Synchronization
+import Telemetry
 
-struct FakeEngine: ContainerEngine, BuildEngine {
+final class FakeEngine: ContainerEngine, BuildEngine {
+    let isAway = Mutex(false)
     func capabilities() async throws(PaaSError) -> EngineCapabilities {
         EngineCapabilities(seesSockets: true, node: "host", bootID: "boot", runtime: "runc 1.1.5")
     }
@@ -12,15 +15,19 @@ struct FakeEngine: ContainerEngine, BuildEngine {
     func stop(_ id: InstanceID, graceSeconds: Int, epoch: Int64) async throws(PaaSError) { throw no() }
     func remove(_ id: InstanceID, epoch: Int64) async throws(PaaSError) { throw no() }
     func observe(epoch: Int64) async throws(PaaSError) -> AsyncThrowingStream<EngineEvent, any Error> { throw no() }
-    /// Lines `line 1` to `line 20`, alternating between web.1 and worker.1; the cursor is the number of the last.
-    func logs(app: AppID, instance: InstanceID?, after: LogCursor?, limit: Int) async throws(PaaSError) -> LogPage {
-        let first = after.flatMap { Int($0.value) } ?? max(0, 20 - limit)
-        let lines = (first..<20).prefix(limit).map { index in
+    /// Lines `line 1` to `line 20`, alternating between web.1 and worker.1; the cursor is the number of the last that was
+    /// looked at.
+    func logs(app: AppID, instance: InstanceID?, matching query: LogQuery, after: LogCursor?, limit: Int)
+        async throws(PaaSError) -> LogPage
+    {
+        if isAway.withLock({ $0 }) { throw PaaSError(.unavailable, "the engine does not answer") }
+        let first = after.flatMap { Int($0.value) } ?? 0
+        let lines = (first..<20).map { index in
             LogLine(
                 time: FakeStore.time.adding(seconds: Double(index)), source: .app,
                 process: index % 2 == 0 ? "web.1" : "worker.1", text: "line \(index + 1)")
-        }
-        return LogPage(lines: lines, next: LogCursor("\(first + lines.count)"))
+        }.filter(query.matches)
+        return LogPage(lines: after == nil ? lines.suffix(limit) : Array(lines.prefix(limit)), next: LogCursor("20"))
     }
     func removeLogs(app: AppID, epoch: Int64) async throws(PaaSError) { throw no() }
     func createBuildVolume(build: BuildID, app: AppID, uidSlot: Int, sizeBytes: Int64, clearCache: Bool, epoch: Int64)
@@ -44,8 +51,11 @@ struct FakeEngine: ContainerEngine, BuildEngine {
     func buildStack(_ name: String, epoch: Int64) async throws(PaaSError) { throw PaaSError(.internal, "no mirror") }
 }
 
-struct FakeBuilds: BuildService {
+final class FakeBuilds: BuildService {
     let store: FakeStore
+    /// Logs to be shown next.
+    let streams = Mutex<[AsyncThrowingStream<String, any Error>]>([])
+    init(store: FakeStore) { self.store = store }
     func start(_ app: App, source: Build.Source, options: Build.Options, actor: Principal) async throws(PaaSError)
         -> Build
     {
@@ -58,7 +68,8 @@ struct FakeBuilds: BuildService {
     }
     func cancel(_ build: BuildID) async throws(PaaSError) {}
     func log(_ build: BuildID, follow: Bool) async throws(PaaSError) -> AsyncThrowingStream<String, any Error> {
-        AsyncThrowingStream { continuation in
+        if let stream = streams.withLock({ $0.popLast() }) { return stream }
+        return AsyncThrowingStream { continuation in
             continuation.yield("-----> Python app detected")
             continuation.yield("       done")
             continuation.finish()
@@ -237,6 +248,9 @@ struct FakeStatus: StatusSource {
 /// One API over fakes, with a token of each kind: `admin`, `developer`, `viewer`.
 struct World {
     let store = FakeStore()
+    let engine = FakeEngine()
+    let builds: FakeBuilds
+    let lines: PlatformLines
     let git: FakeGit
     let feed = FakeFeed()
     let tickets = PushTickets()
@@ -244,24 +258,43 @@ struct World {
 
     init(git: FakeGit = FakeGit(), environment: [String: String] = [:]) throws {
         self.git = git
-        let engine = FakeEngine()
-        var settings = environment
-        settings["PAAS_ROUTER_ADDRESS"] = "192.0.2.1"
+        builds = FakeBuilds(store: store)
+        let directory = "/tmp/slipway-api-\(UInt64.random(in: 0...UInt64.max))"
+        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+        lines = PlatformLines(directory: directory)
+        let settings = ["PAAS_ROUTER_ADDRESS": "192.0.2.1"].merging(environment) { $1 }
         server = try APIServer(
             APIDependencies(
-                store: store, engine: engine, buildEngine: engine, builds: FakeBuilds(store: store), git: git,
+                store: store, engine: engine, buildEngine: engine, builds: builds, git: git,
                 repositories: FakeRepositories(), scheduler: FakeScheduler(), routing: feed,
-                logs: MergedLogReader([EngineLogLines(engine: engine), EventLogLines(store: store)]),
+                logs: MergedLogReader([EngineLogLines(engine: engine), lines]),
                 status: FakeStatus(), tickets: tickets, settings: try Settings(environment: settings, file: ""),
-                epoch: 1, adminTokenHash: SecretText.hash("admin"), clock: { FakeStore.time }), logger: Logger(label: "test"))
+                epoch: 1, adminTokenHash: SecretText.hash("admin"), streamRecheckSeconds: 0.1,
+                clock: { FakeStore.time }), logger: Logger(label: "test"))
         store.state.withLock {
             for role in [Role.admin, .developer, .viewer] {
                 $0.principals[SecretText.hash(role.rawValue)] = Principal(
                     token: .random(), name: role.rawValue, role: role, space: nil)
             }
-            $0.apps["demo"] = App(
-                id: .random(), name: "demo", space: .random(), spaceName: "default", networkIndex: 3, uidSlot: 4242,
-                stack: "debian-13", createdAt: FakeStore.time, updatedAt: FakeStore.time)
+            $0.apps["demo"] = Self.app("demo")
+        }
+    }
+
+    static func app(_ name: String) -> App {
+        App(
+            id: .random(), name: name, space: .random(), spaceName: "default", networkIndex: 3, uidSlot: 4242,
+            stack: "debian-13", createdAt: FakeStore.time, updatedAt: FakeStore.time)
+    }
+
+    /// Build 1 of the app `demo`.
+    func addBuild() throws {
+        store.state.withLock { state in
+            guard let app = state.apps["demo"]?.id else { return }
+            state.builds = [
+                Build(
+                    id: .random(), number: 1, app: app, state: .running, source: Build.Source(kind: .push),
+                    stack: "debian-13", createdBy: "admin", createdAt: FakeStore.time)
+            ]
         }
     }
 }

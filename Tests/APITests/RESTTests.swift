@@ -5,6 +5,7 @@ import Hummingbird
 import HummingbirdTesting
 import NIOCore
 import Synchronization
+import Telemetry
 import Testing
 
 @Suite struct RESTTests {
@@ -64,7 +65,11 @@ import Testing
                     "id", "name", "space", "stack", "deployBranch", "buildpacks", "labels", "currentRelease", "webUrl",
                     "gitUrl", "createdAt", "updatedAt",
                 ])
-            #expect(app["gitUrl"] == .string("http://127.0.0.1:7070/git/demo.git"))
+            // As the caller reached us.
+            #expect(app["gitUrl"] == .string("http://localhost/git/demo.git"))
+            let behind = try await client.call(
+                .get, "/api/v1/apps/demo", headers: ["X-Forwarded-Proto": "https"])
+            #expect(behind.json["gitUrl"] == .string("https://localhost/git/demo.git"))
             #expect(app["webUrl"] == .null)
             let made = try await client.call(
                 .put, "/api/v1/apps/demo/ports/web", #"{"protocol":"tcp","targetPort":8080}"#)
@@ -204,12 +209,11 @@ import Testing
 
     @Test func logsAreMergedFilteredAndTailed() async throws {
         let world = try World()
-        world.store.state.withLock {
-            $0.events.append(
-                Event(
-                    id: 1, time: FakeStore.time.adding(seconds: 5.5), kind: "process.crashed", app: "demo", space: nil,
-                    actor: nil, data: ["process": "web.1", "exitCode": "1"]))
-        }
+        let app = try #require(world.store.state.withLock { $0.apps["demo"]?.id })
+        world.lines.append(
+            app: app,
+            LogLine(
+                time: FakeStore.time.adding(seconds: 5.5), source: .platform, process: "web.1", text: "crashed"))
         try await world.server.publicApplication().test(.router) { client in
             func texts(_ query: String) async throws -> [String] {
                 let answer = try await client.call(.get, "/api/v1/apps/demo/logs?" + query)
@@ -220,10 +224,156 @@ import Testing
             #expect(try await texts("tail=2") == ["line 19", "line 20"])
             #expect(try await texts("process=worker.1&tail=1") == ["line 20"])
             #expect(try await texts("process=web.1&tail=1") == ["line 19"])
-            #expect(try await texts("source=platform") == ["process.crashed exitCode=1"])
+            #expect(try await texts("source=platform") == ["crashed"])
+            #expect(try await texts("process=web&tail=100").count == 11)
             let all = try await texts("tail=100")
-            #expect(all.count == 21 && all[6] == "process.crashed exitCode=1")
+            #expect(all.count == 21 && all[6] == "crashed")
             expectProblem(try await client.call(.get, "/api/v1/apps/demo/logs?source=cellar"), 400)
+            // Without the engine the rest is shown, and a line says what is missing.
+            world.engine.isAway.withLock { $0 = true }
+            let rest = try await texts("tail=100")
+            #expect(
+                rest.sorted() == ["a part of this log can't be read now: the engine does not answer", "crashed"])
+        }
+        await world.lines.remove(app: app)
+    }
+
+    @Test func aSourceThatIsBackGoesOnWhereItWas() async throws {
+        let world = try World()
+        let app = try #require(world.store.state.withLock { $0.apps["demo"] })
+        let reader = MergedLogReader([EngineLogLines(engine: world.engine), world.lines])
+        world.engine.isAway.withLock { $0 = true }
+        let away = try await reader.read(app, LogQuery(), after: nil, limit: 3)
+        #expect(away.lines.count == 1)
+        // It is said once, not with every look.
+        let still = try await reader.read(app, LogQuery(), after: away.next, limit: 3)
+        #expect(still.lines.isEmpty)
+        world.engine.isAway.withLock { $0 = false }
+        let back = try await reader.read(app, LogQuery(), after: still.next, limit: 3)
+        #expect(back.lines.map(\.text) == ["line 18", "line 19", "line 20"])
+        #expect(try await reader.read(app, LogQuery(), after: back.next, limit: 3).lines.isEmpty)
+        await #expect(throws: PaaSError.self) {
+            try await reader.read(app, LogQuery(), after: LogCursor("[]"), limit: 3)
+        }
+    }
+
+    @Test func pagesOfOtherSitesChangeNothingWithKeptCredentials() async throws {
+        let world = try World()
+        try await world.server.publicApplication().test(.router) { client in
+            let path = "/api/v1/apps/demo/processes"
+            let basic = ["Authorization": "Basic YW55OmFkbWlu"]
+            func status(_ headers: [String: String]) async throws -> Int {
+                try await client.call(
+                    .delete, path, as: nil, headers: basic.merging(headers) { $1 }
+                ).status
+            }
+            #expect(try await status([:]) == 202)
+            #expect(try await status(["Origin": "http://localhost", "Sec-Fetch-Site": "same-origin"]) == 202)
+            #expect(try await status(["Origin": "http://localhost"]) == 202)
+            #expect(try await status(["Origin": "https://evil.example"]) == 403)
+            #expect(try await status(["Origin": "null"]) == 403)
+            #expect(try await status(["Sec-Fetch-Site": "cross-site"]) == 403)
+            #expect(try await status(["Sec-Fetch-Site": "same-site"]) == 403)
+            // A page can't make a browser send a token of its own; reading is for the browser's own rules.
+            let bearer = try await client.call(.delete, path, headers: ["Origin": "https://evil.example"])
+            #expect(bearer.status == 202)
+            let read = try await client.call(
+                .get, path, as: nil, headers: basic.merging(["Origin": "https://evil.example"]) { $1 })
+            #expect(read.status == 200)
+        }
+    }
+
+    @Test func configIsNotForViewers() async throws {
+        let world = try World()
+        try await world.server.publicApplication().test(.router) { client in
+            #expect(try await client.call(.get, "/api/v1/apps/demo/config", as: "developer").status == 200)
+            let refused = try await client.call(.get, "/api/v1/apps/demo/config", as: "viewer")
+            expectProblem(refused, 403)
+            #expect(refused.json["detail"]?.stringValue?.contains("viewer") == true)
+        }
+    }
+
+    @Test func configThatDoesNotRunIsSaidSo() async throws {
+        let world = try World()
+        try await world.server.publicApplication().test(.router) { client in
+            let running = try await client.call(.get, "/api/v1/apps/demo/config")
+            #expect(running.header("X-Config-State") == "running")
+            world.store.state.withLock {
+                $0.outdated = ConfigStatus(
+                    app: "demo", wantedVersion: 5, runningVersion: 4, release: 7, releaseState: .failed)
+            }
+            let failed = try await client.call(.get, "/api/v1/apps/demo/config")
+            #expect(failed.header("X-Config-State") == "failed")
+            #expect(failed.header("X-Config-Release") == "7")
+            #expect(failed.header("X-Config-Running-Version") == "4")
+            let status = try await client.call(.get, "/api/v1/status")
+            let outdated = status.json["outdatedConfigs"]?.arrayValue?.first
+            #expect(outdated?["app"] == .string("demo") && outdated?["state"] == .string("failed"))
+        }
+    }
+
+    @Test func deletionsInEveryMode() async throws {
+        let world = try World()
+        try await world.server.publicApplication().test(.router) { client in
+            let path = "/api/v1/apps/demo"
+            for query in ["", "?mode=graceful", "?mode=graceful&timeout=10", "?timeout=0", "?mode=forceful"] {
+                #expect(try await client.call(.delete, path + query).status == 202)
+            }
+            let now = FakeStore.time
+            #expect(world.store.state.withLock { $0.deletions } == [nil, nil, now.adding(seconds: 10), now, now])
+            expectProblem(try await client.call(.delete, path + "?mode=quick"), 400)
+            expectProblem(try await client.call(.delete, path + "?timeout=-1"), 400)
+            expectProblem(try await client.call(.delete, path + "?mode=forceful&timeout=3"), 400)
+        }
+    }
+
+    @Test func anUnknownStackIsRefusedWithTheKnownOnes() async throws {
+        let world = try World()
+        try await world.server.publicApplication().test(.router) { client in
+            for (method, path) in [(HTTPRequest.Method.put, "new"), (.patch, "demo")] {
+                let refused = try await client.call(method, "/api/v1/apps/\(path)", #"{"stack":"debian-99"}"#)
+                expectProblem(refused, 422)
+                #expect(refused.json["detail"]?.stringValue?.contains("debian-13") == true)
+            }
+            #expect(try await client.call(.put, "/api/v1/apps/new", #"{"stack":"debian-13"}"#).status == 201)
+        }
+    }
+
+    @Test func whatIsUsedUpOrExpiredIsSaidSo() async throws {
+        let world = try World()
+        try await world.server.publicApplication().test(.router) { client in
+            let full = try await client.call(.put, "/api/v1/apps/demo/ports/full", #"{"protocol":"tcp"}"#)
+            expectProblem(full, 422)
+            #expect(full.json["type"] == .string("urn:slipway:problem:exhausted"))
+            #expect(full.json["detail"]?.stringValue?.contains("20000 to 20001") == true)
+            world.store.state.withLock { $0.expiries[SecretText.hash("developer")] = FakeStore.time }
+            let expired = try await client.call(.get, "/api/v1/apps", as: "developer")
+            expectProblem(expired, 401)
+            #expect(expired.json["detail"]?.stringValue?.contains("expired") == true)
+        }
+    }
+
+    @Test func metricsCountWhatThereIs() async throws {
+        let world = try World()
+        try await world.server.publicApplication().test(.router) { client in
+            _ = try await client.call(.get, "/api/v1/nothing")
+            let answer = try await client.call(.get, "/metrics", as: "viewer")
+            #expect(answer.status == 200)
+            #expect(answer.header("Content-Type")?.hasPrefix("text/plain; version=0.0.4") == true)
+            for line in [
+                "slipway_up{part=\"paasd\"} 1", "# TYPE slipway_http_requests_total counter",
+                "slipway_http_requests_total{status=\"404\"} 1", "slipway_processes{state=\"up\"} 1",
+                "slipway_processes{state=\"crashed\"} 0", "slipway_builds{state=\"failed\"} 2", "slipway_apps 1",
+                "slipway_database_connections 4",
+            ] {
+                #expect(answer.text.contains(line + "\n"), "\(answer.text)")
+            }
+            expectProblem(try await client.call(.get, "/metrics", as: nil), 401)
+            world.store.state.withLock {
+                $0.principals[SecretText.hash("limited")] = Principal(
+                    token: .random(), name: "limited", role: .developer, space: .random())
+            }
+            expectProblem(try await client.call(.get, "/metrics", as: "limited"), 403)
         }
     }
 

@@ -8,6 +8,7 @@ import NIOCore
 import NIOHTTP1
 import ServiceLifecycle
 import Synchronization
+import Telemetry
 import Testing
 
 @Suite struct StreamTests {
@@ -56,7 +57,7 @@ import Testing
             let url = "http://localhost:\(port)/api/v1/events"
             var ids: [String] = []
             try await Self.lines(url, headers: ["Accept": "text/event-stream", "Last-Event-ID": "1"]) { line in
-                if line.hasPrefix("id: ") { ids.append(line) }
+                if line.hasPrefix("id: "), line != "id: 1" { ids.append(line) }
                 // What happens while the stream is open comes too.
                 if ids.count == 2, line.isEmpty {
                     world.store.state.withLock { if $0.events.count == 3 { $0.events.append(Self.event(4)) } }
@@ -69,7 +70,7 @@ import Testing
             try await Self.lines(url, headers: ["Accept": "text/event-stream"]) { line in
                 world.store.state.withLock { if $0.events.count == 4 { $0.events.append(Self.event(5)) } }
                 first = line
-                return line.hasPrefix("id: ")
+                return line.hasPrefix("id: ") && line != "id: 4"
             }
             #expect(first == "id: 5")
             let list = try await client.call(.get, "/api/v1/events?after=3")
@@ -99,6 +100,109 @@ import Testing
                 }
                 return line == "id: 1"
             }
+        }
+    }
+
+    /// The items of a stream until it ends by itself.
+    static func whole(_ url: String, headers: [String: String], each: (String) async throws -> Void) async throws {
+        var request = HTTPClientRequest(url: url)
+        for (name, value) in ["Authorization": "Bearer admin"].merging(headers, uniquingKeysWith: { $1 }) {
+            request.headers.add(name: name, value: value)
+        }
+        request.headers.add(name: "Connection", value: "close")
+        let response = try await HTTPClient.shared.execute(request, timeout: .seconds(20))
+        var rest: [UInt8] = []
+        for try await buffer in response.body {
+            for byte in buffer.readableBytesView {
+                if byte != 10 {
+                    rest.append(byte)
+                    continue
+                }
+                try await each(String(decoding: rest, as: UTF8.self))
+                rest = []
+            }
+        }
+    }
+
+    @Test(arguments: ["events", "events?app=demo", "apps/demo/logs?follow=1", "apps/demo/builds/1/log?follow=1"])
+    func aStreamEndsWithItsToken(_ path: String) async throws {
+        let world = try World()
+        let (log, lines) = AsyncThrowingStream.makeStream(of: String.self)
+        world.builds.streams.withLock { $0 = [log] }
+        lines.yield("-----> still building")
+        try world.addBuild()
+        try await world.server.publicApplication().test(.live) { client in
+            let port = try #require(client.port)
+            var seen: [String] = []
+            let headers = ["Accept": "text/event-stream", "Authorization": "Bearer developer"]
+            try await Self.whole("http://localhost:\(port)/api/v1/\(path)", headers: headers) { line in
+                seen.append(line)
+                world.store.state.withLock { $0.principals[SecretText.hash("developer")] = nil }
+            }
+            #expect(seen.contains("event: error"))
+            #expect(seen.contains { $0.hasPrefix("data: ") && $0.contains("\"status\":401") }, "\(seen)")
+        }
+    }
+
+    @Test func theLogOfAnAppThatIsGoneEnds() async throws {
+        let world = try World()
+        try await world.server.publicApplication().test(.live) { client in
+            let url = "http://localhost:\(try #require(client.port))/api/v1/apps/demo/logs?follow=1&tail=1"
+            var last = ""
+            // Gone, then made again under its name.
+            try await Self.whole(url, headers: [:]) { line in
+                last = line
+                world.store.state.withLock { $0.apps["demo"] = nil }
+            }
+            #expect(last.contains("\"status\":404"))
+            world.store.state.withLock { $0.apps["demo"] = World.app("demo") }
+            try await Self.whole(url, headers: [:]) { line in
+                last = line
+                world.store.state.withLock { $0.apps["demo"] = World.app("demo") }
+            }
+            #expect(last.contains("made again"))
+        }
+    }
+
+    @Test func aLogIsResumedBehindTheLastLineWhateverTheTail() async throws {
+        let world = try World()
+        let app = try #require(world.store.state.withLock { $0.apps["demo"]?.id })
+        @Sendable func line(_ text: String) -> LogLine {
+            LogLine(time: FakeStore.time.adding(seconds: 60), source: .platform, process: "web.1", text: text)
+        }
+        world.lines.append(app: app, line("before"))
+        try await world.server.publicApplication().test(.live) { client in
+            let url = "http://localhost:\(try #require(client.port))/api/v1/apps/demo/logs?follow=1&tail=0"
+            var id = ""
+            try await Self.lines(url, headers: ["Accept": "text/event-stream"]) { line in
+                if line.hasPrefix("id: ") { id = String(line.dropFirst(4)) }
+                return line.isEmpty
+            }
+            // The connection was lost; something happened meanwhile.
+            world.lines.append(app: app, line("meanwhile"))
+            var data = ""
+            try await Self.lines(url, headers: ["Accept": "text/event-stream", "Last-Event-ID": id]) { line in
+                if line.hasPrefix("data: ") { data = line }
+                return !data.isEmpty
+            }
+            #expect(data.contains("meanwhile"))
+        }
+        await world.lines.remove(app: app)
+    }
+
+    @Test func buildLogsComeInThreeForms() async throws {
+        let world = try World()
+        try world.addBuild()
+        try await world.server.publicApplication().test(.router) { client in
+            let path = "/api/v1/apps/demo/builds/1/log"
+            #expect(try await client.call(.get, path).text == "-----> Python app detected\n       done\n")
+            let lines = try await client.call(.get, path, headers: ["Accept": "application/x-ndjson"])
+            #expect(lines.text == "{\"text\":\"-----> Python app detected\"}\n{\"text\":\"       done\"}\n")
+            let events = ["Accept": "text/event-stream", "Last-Event-ID": "1"]
+            let rest = try await client.call(.get, path + "?follow=1", headers: events)
+            #expect(
+                rest.text == "id: 2\ndata: {\"text\":\"       done\"}\n\nevent: end\ndata: {}\n\n")
+            expectProblem(try await client.call(.get, path, headers: ["Last-Event-ID": "x"]), 400)
         }
     }
 

@@ -379,7 +379,9 @@ extension FakePaasd: ContainerEngine {
         }
         return stream
     }
-    func logs(app: AppID, instance: InstanceID?, after: LogCursor?, limit: Int) async throws(PaaSError) -> LogPage {
+    func logs(app: AppID, instance: InstanceID?, matching query: LogQuery, after: LogCursor?, limit: Int)
+        async throws(PaaSError) -> LogPage
+    {
         try alive()
         let from = after.flatMap { Int($0.value) } ?? 0
         let all = world.with { state in instance.flatMap { state.output[$0] } ?? [] }

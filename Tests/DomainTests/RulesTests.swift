@@ -75,6 +75,23 @@ import Testing
         #expect(throws: PaaSError.self) { try Settings(environment: [:], file: "no equals sign") }
     }
 
+    @Test func callersAreToldAnAddressThatTheyCanReach() throws {
+        func settings(_ router: String, _ api: String) throws -> Settings {
+            let environment = [
+                "PAAS_ROUTER_ADDRESS": router, "PAAS_API_ADDRESS": api, "PAAS_DOMAIN": "paas.example",
+            ]
+            return try Settings(environment: environment, file: "")
+        }
+        #expect(try settings("192.0.2.7", "0.0.0.0:7070").publicAddress == "192.0.2.7")
+        #expect(try settings("0.0.0.0", "127.0.0.1:7070").publicAddress == "127.0.0.1")
+        #expect(try settings("0.0.0.0", "0.0.0.0:7070").publicAddress == "paas.example")
+        #expect(try settings("0.0.0.0", "[::]:7070").publicAddress == "paas.example")
+        let six = try settings("0.0.0.0", "[fd00::1]:7070")
+        #expect(six.publicAddress == "fd00::1" && six.publicAPIAddress == "[fd00::1]:7070")
+        #expect(Settings.endpoint(six.publicAddress, 20_000) == "[fd00::1]:20000")
+        #expect(try settings("192.0.2.7", "0.0.0.0:80").publicAPIAddress == "paas.example:80")
+    }
+
     @Test func twoDataDirectoriesHaveTwoInstances() throws {
         let a = try Settings(environment: ["PAAS_DATA_DIR": "/a"], file: "")
         let b = try Settings(environment: ["PAAS_DATA_DIR": "/b"], file: "")

@@ -13,6 +13,7 @@ struct Scene {
     var slots: [AppSnapshot.Slot] = []
     var operations: [Operation] = []
     var deleting = false
+    var stopBy: Double?
     var containers: [ContainerObservation]?
     var routers: [RouterFact] = [RouterFact(id: "r", revision: 100, draining: [:])]
     var upRevisions: [InstanceID: Int64] = [:]
@@ -26,6 +27,7 @@ struct Scene {
     func plan() -> Plan {
         var app = App.sample
         app.deleting = deleting
+        app.stopBy = stopBy.map { .at($0) }
         let snapshot = AppSnapshot(
             app: app, formation: formation, current: current, candidate: candidate, ports: ports, instances: rows,
             slots: slots, operations: operations, hasActiveBuild: hasActiveBuild)
@@ -350,6 +352,24 @@ struct ScaleRuleTests {
         #expect(scene.plan().actions == [.unroute([.number(1)], reason: "the app is being deleted")])
         scene.rows = []
         #expect(scene.plan().actions == [.removeApp(operations: [.number(50)])])
+    }
+
+    @Test("a deletion with a limit waits for flows, routers and SIGTERM no longer than that")
+    func deleteBy() {
+        var row = ProcessInstance.sample(1, state: .stopping, since: 990, upAt: 900, unrouted: 101)
+        row.stopAt = .at(1020)
+        var scene = Scene(rows: [row], deleting: true)
+        #expect(scene.plan().actions == [])
+        scene.stopBy = 1010
+        #expect(scene.plan().actions == [])
+        #expect(scene.plan().wakeAt == .at(1010))
+        scene.now = 1010
+        #expect(scene.plan().actions == [.stop(.number(1), graceSeconds: 0)])
+        // What has no flows gets what is left of the time.
+        row.upAt = nil
+        scene.rows = [row]
+        scene.now = 1000
+        #expect(scene.plan().actions == [.stop(.number(1), graceSeconds: 10)])
     }
 }
 

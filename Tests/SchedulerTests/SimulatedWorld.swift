@@ -93,7 +93,9 @@ final class FakeEngine: ContainerEngine, Sendable {
         return stream
     }
 
-    func logs(app: AppID, instance: InstanceID?, after: LogCursor?, limit: Int) async throws(PaaSError) -> LogPage {
+    func logs(app: AppID, instance: InstanceID?, matching query: LogQuery, after: LogCursor?, limit: Int)
+        async throws(PaaSError) -> LogPage
+    {
         LogPage(
             lines: [LogLine(time: .at(0), source: .app, process: "web.1", text: "last words")], next: LogCursor("1"))
     }

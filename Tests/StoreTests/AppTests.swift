@@ -106,6 +106,14 @@ import Testing
 
             let operation = try await h.store.deleteApp(app.id, actor: h.admin, now: h.now())
             #expect(try await h.store.deleteApp(app.id, actor: h.admin, now: h.now()).id == operation.id)
+            #expect(try await h.store.snapshot(app.id)?.app.stopBy == nil)
+            // Asked again, a shorter time counts, and never a longer one.
+            for (seconds, wanted) in [(60.0, 60.0), (10, 10), (30, 10)] {
+                let start = Timestamp(microseconds: 1_800_000_000_000_000)
+                _ = try await h.store.deleteApp(
+                    app.id, stopBy: start.adding(seconds: seconds), actor: h.admin, now: h.now())
+                #expect(try await h.store.snapshot(app.id)?.app.stopBy == start.adding(seconds: wanted))
+            }
             #expect(try await h.operation(scale.id).state == .cancelled)
             #expect(try await h.store.cancelRequested(build.id))
             let after = try await h.store.routingTable(bootID: "b")

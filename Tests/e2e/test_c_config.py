@@ -55,8 +55,8 @@ def test_what_a_process_sees(app):
         "PAAS_RELEASE": "v1", "DYNO": "web.1", "HOME": "/app",
     }
     refused = app.paasctl("config", "set", "PORT=1", check=False)
-    assert refused.returncode == 1 and "PORT" in refused.stderr
-    assert app.paasctl("config", "set", "1A=x", check=False).returncode == 1
+    assert refused.returncode == 2 and "PORT" in refused.stderr
+    assert app.paasctl("config", "set", "1A=x", check=False).returncode == 2
     assert app.paasctl("config", "set", "NOVALUE", check=False).returncode == 2
 
 

@@ -31,7 +31,10 @@ struct AdministrationEndpoints: Sendable {
     }
 
     @Sendable private func putSpace(_ request: APIRequest) async throws -> Response {
-        try request.requireAdmin("make spaces")
+        guard request.principal.mayMakeSpaces else {
+            throw PaaSError(
+                .forbidden, "only an admin or an operator of all spaces may make spaces; use such a token")
+        }
         let name = request.parameter("space")
         try Names.validate(name, "space")
         let fields = try JSONFields(try await request.json(allowEmpty: true), allowed: ["name"])

@@ -16,14 +16,16 @@ struct AppEndpoints: Sendable {
         ]
     }
 
-    private func shape(_ app: App) -> JSONValue { Shapes.app(app, apiAddress: dependencies.settings.apiAddress) }
+    private func shape(_ app: App, _ request: APIRequest) -> JSONValue {
+        Shapes.app(app, api: request.origin ?? "http://\(dependencies.settings.publicAPIAddress)")
+    }
 
     @Sendable private func list(_ request: APIRequest) async throws -> Response {
-        try Reply.list(try await dependencies.store.apps(for: request.principal).map(shape), request)
+        try Reply.list(try await dependencies.store.apps(for: request.principal).map { shape($0, request) }, request)
     }
 
     @Sendable private func get(_ request: APIRequest) async throws -> Response {
-        Reply.json(shape(try await dependencies.app(request)))
+        Reply.json(shape(try await dependencies.app(request), request))
     }
 
     @Sendable private func put(_ request: APIRequest) async throws -> Response {
@@ -40,12 +42,14 @@ struct AppEndpoints: Sendable {
         if let space { try Names.validate(space, "space") }
         let wanted = AppRequest(
             name: name, space: space, stack: try fields.string("stack"),
-            labels: try Self.labels(fields) ?? [:], buildpacks: try fields.strings("buildpacks", limit: 20) ?? [],
+            labels: try Self.labels(fields) ?? [:],
+            buildpacks: try fields.strings("buildpacks", limit: Limits.buildpacks) ?? [],
             noPorts: try fields.bool("noPorts") ?? false)
+        if let stack = wanted.stack { try await requireStack(stack) }
         let (app, created) = try await dependencies.store.putApp(wanted, actor: request.principal, now: request.now)
         // Also when the app was there: a repository that a crash kept from being made is made now.
         try await dependencies.repositories.create(app: app.id)
-        return Reply.put(shape(app), created: created, path: "/api/v1/apps/\(app.name)")
+        return Reply.put(shape(app, request), created: created, path: "/api/v1/apps/\(app.name)")
     }
 
     @Sendable private func patch(_ request: APIRequest) async throws -> Response {
@@ -57,30 +61,62 @@ struct AppEndpoints: Sendable {
         if let branch { try GitRefName.validateBranch(branch) }
         let patch = AppPatch(
             stack: try fields.string("stack"), deployBranch: branch,
-            buildpacks: try fields.strings("buildpacks", limit: 20), labels: try Self.labels(fields))
+            buildpacks: try fields.strings("buildpacks", limit: Limits.buildpacks), labels: try Self.labels(fields))
+        if let stack = patch.stack { try await requireStack(stack) }
         let changed = try await dependencies.store.patchApp(app.id, patch, actor: request.principal, now: request.now)
         if let branch { try await dependencies.repositories.setHead(app: app.id, branch: branch) }
-        return Reply.json(shape(changed))
+        return Reply.json(shape(changed, request))
     }
 
     @Sendable private func delete(_ request: APIRequest) async throws -> Response {
         try request.requireChange()
-        guard request.query["mode"] ?? "graceful" == "graceful", request.query["timeout"] == nil else {
-            throw PaaSError(
-                .invalid, "only a graceful deletion is offered now; leave out mode and timeout",
-                invalidParameters: [.init(name: "mode", reason: "must be graceful")])
-        }
+        let stopBy = try Self.stopBy(request)
         try await request.noBody()
         let app = try await dependencies.app(request)
-        let operation = try await dependencies.store.deleteApp(app.id, actor: request.principal, now: request.now)
+        let operation = try await dependencies.store.deleteApp(
+            app.id, stopBy: stopBy, actor: request.principal, now: request.now)
         dependencies.scheduler.wake(app.id)
         return Reply.accepted(operation)
     }
 
+    /// `?mode=graceful`: flows may end; with `timeout` for so many seconds at most. `?mode=forceful`: nothing is waited for.
+    /// Returns when the last process has to be stopped; nil: when it is done.
+    private static func stopBy(_ request: APIRequest) throws(PaaSError) -> Timestamp? {
+        let isTimed = request.query["timeout"] != nil
+        switch request.query["mode"] ?? "graceful" {
+        case "graceful":
+            guard isTimed else { return nil }
+            return request.now.adding(seconds: Double(try request.integer("timeout", default: 0, in: 0...86_400)))
+        case "forceful":
+            guard !isTimed else {
+                throw PaaSError(
+                    .malformed, "timeout belongs to mode=graceful; mode=forceful waits for nothing",
+                    invalidParameters: [.init(name: "timeout", reason: "only with mode=graceful")])
+            }
+            return request.now
+        case let mode:
+            throw PaaSError(
+                .malformed, "query parameter mode must be graceful or forceful, not \(Names.quoted(mode))",
+                invalidParameters: [.init(name: "mode", reason: "must be graceful or forceful")])
+        }
+    }
+
+    private func requireStack(_ name: String) async throws(PaaSError) {
+        let known = try await dependencies.buildEngine.listStacks().map(\.name).sorted()
+        guard known.contains(name) else {
+            throw PaaSError(
+                .invalid, "there is no stack \(Names.quoted(name)); known ones: \(known.joined(separator: ", "))",
+                invalidParameters: [.init(name: "stack", reason: "unknown stack")])
+        }
+    }
+
     private static func labels(_ fields: JSONFields) throws(PaaSError) -> [String: String]? {
-        guard let labels = try fields.stringMap("labels", limit: 64) else { return nil }
-        for (key, value) in labels where key.isEmpty || key.utf8.count > 128 || value.utf8.count > 256 {
-            throw JSONFields.impossible("labels", "has a key above 128 or a value above 256 bytes")
+        guard let labels = try fields.stringMap("labels", limit: Limits.labels) else { return nil }
+        for (key, value) in labels
+        where key.isEmpty || key.utf8.count > Limits.labelKeyBytes || value.utf8.count > Limits.labelValueBytes {
+            throw JSONFields.impossible(
+                "labels",
+                "has a key above \(Limits.labelKeyBytes) or a value above \(Limits.labelValueBytes) bytes")
         }
         return labels
     }
@@ -90,5 +126,16 @@ extension APIDependencies {
     /// The app that the path names, if the caller may know of it.
     func app(_ request: APIRequest) async throws(PaaSError) -> App {
         try await store.app(named: request.parameter("app"), for: request.principal)
+    }
+
+    /// For endless replies about an app: whether the caller may still see it, and it is still the same.
+    func confirm(_ app: App, _ request: APIRequest) -> @Sendable () async throws(PaaSError) -> Void {
+        { [store, caller = request.caller] () async throws(PaaSError) in
+            let now = try await store.app(named: app.name, for: try await caller.principal())
+            guard now.id == app.id else {
+                throw PaaSError(
+                    .notFound, "app \(app.name) was deleted, and made again; ask once more to see the new one")
+            }
+        }
     }
 }

@@ -1,9 +1,6 @@
 import Domain
 import HTTPTypes
 import Hummingbird
-import HummingbirdCore
-import Logging
-import NIOCore
 
 /// `/apps/{app}/builds` and what belongs to one build; `/apps/{app}/build-cache`.
 struct BuildEndpoints: Sendable {
@@ -110,19 +107,14 @@ struct BuildEndpoints: Sendable {
         let app = try await dependencies.app(request)
         let build = try await dependencies.store.build(app.id, request.parameter("id"))
         let lines = try await dependencies.builds.log(build.id, follow: try request.flag("follow"))
-        let logger = request.logger
-        return Response(
-            status: .ok, headers: [.contentType: "text/plain; charset=utf-8", .cacheControl: "no-store"],
-            body: ResponseBody { writer in
-                do {
-                    for try await line in lines {
-                        try await writer.write(ByteBuffer(string: line + "\n"))
-                    }
-                } catch let error as PaaSError {
-                    logger.warning("build log ended early", metadata: ["error": "\(ErrorChain(error))"])
-                    try await writer.write(ByteBuffer(string: " !     the log ended early: \(error.message)\n"))
-                }
-                try await writer.finish(nil)
-            })
+        var skip = 0
+        if let name = HTTPField.Name("Last-Event-ID"), let text = request.headers[name] {
+            guard let number = Int(text), number >= 0 else {
+                throw PaaSError(.malformed, "Last-Event-ID must be the number of a line of this log")
+            }
+            skip = number
+        }
+        return LineStream(request).response(
+            lines, skip: skip, to: request, confirm: dependencies.confirm(app, request))
     }
 }

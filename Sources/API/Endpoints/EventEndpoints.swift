@@ -15,11 +15,13 @@ struct EventEndpoints: Sendable {
     var routes: [Route] { [Route(.get, "/api/v1/events", query: ["after", "limit", "app", "tail"], get)] }
 
     @Sendable private func get(_ request: APIRequest) async throws -> Response {
-        let app = request.query["app"]
         // An unknown app is an error, not an empty list.
-        if let app { _ = try await dependencies.store.app(named: app, for: request.principal) }
+        var app: App?
+        if let name = request.query["app"] {
+            app = try await dependencies.store.app(named: name, for: request.principal)
+        }
         return request.accepts("text/event-stream")
-            ? try await stream(request, app) : try await list(request, app)
+            ? try await stream(request, app) : try await list(request, app?.name)
     }
 
     private func list(_ request: APIRequest, _ app: String?) async throws -> Response {
@@ -54,7 +56,7 @@ struct EventEndpoints: Sendable {
         return tail
     }
 
-    private func stream(_ request: APIRequest, _ app: String?) async throws -> Response {
+    private func stream(_ request: APIRequest, _ app: App?) async throws -> Response {
         let store = dependencies.store
         let principal = request.principal
         let start: Int64
@@ -70,9 +72,16 @@ struct EventEndpoints: Sendable {
         }
         let position = Mutex(start)
         let form = StreamForm.serverSentEvents
-        return form.response(first: [], to: request) { () async throws(PaaSError) in
+        let confirmApp = app.map { dependencies.confirm($0, request) }
+        let confirm: @Sendable () async throws(PaaSError) -> Void = { () async throws(PaaSError) in
+            if let confirmApp { return try await confirmApp() }
+            _ = try await request.caller.principal()
+        }
+        return form.response(
+            first: form.start(at: "\(start)"), to: request, hints: store.eventHints(), confirm: confirm
+        ) { () async throws(PaaSError) in
             let events = try await store.events(
-                after: position.withLock { $0 }, limit: Self.batch, app: app, for: principal)
+                after: position.withLock { $0 }, limit: Self.batch, app: app?.name, for: principal)
             if let last = events.last { position.withLock { $0 = last.id } }
             return events.map { form.item(Shapes.event($0), id: "\($0.id)", event: $0.kind) }
         }

@@ -4,8 +4,6 @@ import Hummingbird
 
 /// `/apps/{app}/formation`: GET, and PATCH with absolute counts.
 struct FormationEndpoints: Sendable {
-    static let memoryRange: ClosedRange<Int64> = (8 << 20)...(1 << 40)
-    static let cpuRange = 0.01...256.0
     let dependencies: APIDependencies
 
     var routes: [Route] {
@@ -79,17 +77,17 @@ struct FormationEndpoints: Sendable {
         case .integer(let value): bytes = value
         default: throw JSONFields.wrongKind(name, "an amount as in \"256Mi\"", json)
         }
-        guard let bytes, memoryRange.contains(bytes) else {
-            throw JSONFields.impossible(name, "must be an amount from 8Mi to 1024Gi, as in \"256Mi\"")
+        guard let bytes, Limits.memoryBytes.contains(bytes) else {
+            throw JSONFields.impossible(name, "must be an amount \(Limits.memoryText), as in \"256Mi\"")
         }
         return bytes
     }
 
     private static func cpu(_ json: JSONValue, _ name: String) throws(PaaSError) -> Int {
         guard let cores = json.numberValue else { throw JSONFields.wrongKind(name, "a number of cores", json) }
-        guard cpuRange.contains(cores) else {
-            throw JSONFields.impossible(name, "must be from 0.01 to 256 cores")
+        guard let millis = Int(exactly: (cores * 1000).rounded()), Limits.cpuMillis.contains(millis) else {
+            throw JSONFields.impossible(name, "must be \(Limits.cpuText)")
         }
-        return Int((cores * 1000).rounded())
+        return millis
     }
 }

@@ -9,6 +9,7 @@ import Synchronization
 /// `Last-Event-ID`.
 struct LogEndpoints: Sendable {
     static let maximumTail = 10_000
+    static let batch = 1000
     let dependencies: APIDependencies
 
     var routes: [Route] {
@@ -31,18 +32,23 @@ struct LogEndpoints: Sendable {
         let tail = try request.integer("tail", default: 100, in: 0...Self.maximumTail)
         let form = StreamForm(request)
         let reader = dependencies.logs
+        let resumed = try Self.resumed(request)
+        let follows = try request.flag("follow")
         // A tail of 0 still needs the place where the log ends now.
-        let page = try await reader.read(app, query, after: try Self.resumed(request), limit: max(tail, 1))
-        let lines = tail == 0 ? [] : page.lines
-        let first = Self.items(LogPage(lines: lines, next: page.next), form)
-        guard try request.flag("follow") else {
+        let limit = follows && resumed != nil ? Self.batch : max(tail, 1)
+        var page = try await reader.read(app, query, after: resumed, limit: limit)
+        if tail == 0, resumed == nil || !follows { page.lines = [] }
+        var first = Self.items(page, form)
+        if follows, page.lines.isEmpty { first = form.start(at: Self.id(page.next)) }
+        guard follows else {
             var buffer = ByteBuffer()
             for var item in first { buffer.writeBuffer(&item) }
             return Response(status: .ok, headers: form.headers, body: .init(byteBuffer: buffer))
         }
         let cursor = Mutex(page.next)
-        return form.response(first: first, to: request) { () async throws(PaaSError) in
-            let page = try await reader.read(app, query, after: cursor.withLock { $0 }, limit: 1000)
+        return form.response(first: first, to: request, confirm: dependencies.confirm(app, request)) {
+            () async throws(PaaSError) in
+            let page = try await reader.read(app, query, after: cursor.withLock { $0 }, limit: Self.batch)
             cursor.withLock { $0 = page.next }
             return Self.items(page, form)
         }
@@ -50,11 +56,13 @@ struct LogEndpoints: Sendable {
 
     /// The id goes with the last line of a page: a caller that resumes from there misses nothing.
     private static func items(_ page: LogPage, _ form: StreamForm) -> [ByteBuffer] {
-        let id = Data(page.next.value.utf8).base64EncodedString()
+        let id = id(page.next)
         return page.lines.enumerated().map { index, line in
             form.item(Shapes.logLine(line), id: index == page.lines.count - 1 ? id : nil)
         }
     }
+
+    private static func id(_ cursor: LogCursor) -> String { Data(cursor.value.utf8).base64EncodedString() }
 
     private static func resumed(_ request: APIRequest) throws(PaaSError) -> LogCursor? {
         guard let name = HTTPField.Name("Last-Event-ID"), let id = request.headers[name] else { return nil }

@@ -66,6 +66,7 @@ struct PlatformEndpoints: Sendable {
     @Sendable private func status(_ request: APIRequest) async throws -> Response {
         let components = await dependencies.status.components()
         let counts = try await counts()
+        let outdated = counts == nil ? nil : try await dependencies.store.outdatedConfigs(for: request.principal)
         return Reply.json(
             .object([
                 .init("version", .string(dependencies.status.version)),
@@ -84,6 +85,8 @@ struct PlatformEndpoints: Sendable {
                 .init("apps", .integer(counts?.apps)), .init("processesUp", .integer(counts?.processesUp)),
                 .init("processesWanted", .integer(counts?.processesWanted)),
                 .init("activeBuilds", .integer(counts?.activeBuilds)),
+                // Apps that do not run the config that they were given.
+                .init("outdatedConfigs", outdated.map { .array($0.map(Shapes.config)) } ?? .null),
             ]))
     }
 

@@ -16,7 +16,7 @@ struct PortEndpoints: Sendable {
     }
 
     private func shape(_ port: PortBinding) -> JSONValue {
-        Shapes.port(port, publicAddress: dependencies.settings.routerAddress)
+        Shapes.port(port, publicAddress: dependencies.settings.publicAddress)
     }
 
     @Sendable private func list(_ request: APIRequest) async throws -> Response {
@@ -76,8 +76,9 @@ struct PortEndpoints: Sendable {
         let plane = try fields.choice("plane", [PortBinding.Plane.auto, .user, .kernel])
         if let plane { try offer(plane, "plane", offered.planes) }
         let drain = try fields.integer("drainSeconds")
-        if let drain, !(0...86_400).contains(drain) {
-            throw JSONFields.impossible("drainSeconds", "must be from 0 to 86400")
+        if let drain, !Limits.drainSeconds.contains(Int(drain)) {
+            let range = Limits.drainSeconds
+            throw JSONFields.impossible("drainSeconds", "must be from \(range.lowerBound) to \(range.upperBound)")
         }
         return PortRequest(
             name: name, protocol: kind, processType: process, targetPort: try fields.port("targetPort"),

@@ -5,6 +5,15 @@ import HummingbirdCore
 import Logging
 import NIOCore
 
+/// Whoever sent a request may lose the right to its reply while that goes on.
+struct CallerCheck: Sendable {
+    /// How often an endless reply looks.
+    var recheckSeconds: Double
+    /// Who the request's token belongs to now.
+    /// - Throws: `unauthenticated` once it has expired or was revoked.
+    var principal: @Sendable () async throws(PaaSError) -> Principal
+}
+
 /// One request after routing and authentication.
 struct APIRequest: Sendable {
     /// Largest JSON body unless an endpoint says otherwise.
@@ -16,6 +25,7 @@ struct APIRequest: Sendable {
     /// Decoded; only names that the route knows.
     var query: [String: String]
     var principal: Principal
+    var caller: CallerCheck
     var now: Timestamp
     var logger: Logger
 
@@ -35,6 +45,29 @@ struct APIRequest: Sendable {
         guard principal.mayAdministrate else {
             throw PaaSError(.forbidden, "only an admin may \(what); use an admin token")
         }
+    }
+
+    /// - Throws: `forbidden` for a role that may see apps, but not their secrets.
+    func requireSecrets() throws(PaaSError) {
+        guard principal.role != .viewer else {
+            throw PaaSError(
+                .forbidden,
+                "config values are secrets, which the role viewer may not read; use a token of another role, such as developer"
+            )
+        }
+    }
+
+    /// Scheme, host and port by which the caller reached the API; nil if it didn't say, or nothing that can be a host.
+    var origin: String? {
+        guard let authority = request.head.authority, !authority.isEmpty, authority.utf8.count <= 255,
+            authority.utf8.allSatisfy({
+                ($0 >= 97 && $0 <= 122) || ($0 >= 65 && $0 <= 90) || ($0 >= 48 && $0 <= 57)
+                    || ".-:[]_".utf8.contains($0)
+            })
+        else { return nil }
+        // A TLS proxy in front says so.
+        let forwarded = HTTPField.Name("X-Forwarded-Proto").flatMap { headers[$0] }
+        return "\(forwarded?.lowercased() == "https" ? "https" : "http")://\(authority)"
     }
 
     // MARK: Query
@@ -97,8 +130,7 @@ struct APIRequest: Sendable {
         guard !bytes.isEmpty else { throw PaaSError(.malformed, "the body is empty; send a JSON document") }
         // Only Basic credentials are kept by browsers. With them a body must be of a kind that no web page can send across
         // origins; a token that the caller set itself is proof enough, whatever type its HTTP library puts there.
-        let scheme = headers[.authorization]?.split(separator: " ").first?.lowercased()
-        if scheme == "basic" {
+        if CrossSite.isBasic(headers) {
             let type =
                 (headers[.contentType] ?? "").split(separator: ";").first?.trimmingWhitespace().lowercased() ?? ""
             guard type == "application/json" || (type.hasPrefix("application/") && type.hasSuffix("+json")) else {

@@ -13,15 +13,20 @@ struct APIResponder: HTTPResponder {
     let authenticator: Authenticator
     let git: GitEndpoint
     let store: any ControlStore
+    let counter: RequestCounter
+    let recheckSeconds: Double
     let clock: @Sendable () -> Timestamp
 
     func respond(to request: Request, context: Context) async throws -> Response {
+        var response: Response
         do {
-            let response = try await dispatch(request, context.logger)
-            return request.method == .head ? response.createHeadResponse() : response
+            response = try await dispatch(request, context.logger)
+            if request.method == .head { response = response.createHeadResponse() }
         } catch {
-            return Self.failure(error, request: request, logger: context.logger)
+            response = Self.failure(error, request: request, logger: context.logger)
         }
+        counter.count(response.status)
+        return response
     }
 
     /// The reply to an error that left an endpoint.
@@ -80,6 +85,7 @@ struct APIResponder: HTTPResponder {
         }
         let now = clock()
         let principal = try await authenticator.principal(request.headers, now: now)
+        try CrossSite.refuse(request)
         let query = try PercentDecoding.query(request.uri.query ?? "")
         let unknown = query.keys.filter { !found.route.query.contains($0) }.sorted()
         guard unknown.isEmpty else {
@@ -91,10 +97,14 @@ struct APIResponder: HTTPResponder {
         }
         var annotated = logger
         annotated[metadataKey: "principal"] = "\(principal.name)"
+        let caller = CallerCheck(recheckSeconds: recheckSeconds) {
+            [authenticator, clock, headers = request.headers] () async throws(PaaSError) in
+            try await authenticator.principal(headers, now: clock())
+        }
         return try await found.route.handler(
             APIRequest(
-                request: request, parameters: found.parameters, query: query, principal: principal, now: now,
-                logger: annotated))
+                request: request, parameters: found.parameters, query: query, principal: principal, caller: caller,
+                now: now, logger: annotated))
     }
 
     private static func notAllowed(_ methods: [String]) -> Response {

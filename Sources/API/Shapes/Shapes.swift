@@ -7,7 +7,8 @@ enum Shapes {
 
     static func time(_ time: Timestamp?) -> JSONValue { .text(time?.description) }
 
-    static func app(_ app: App, apiAddress: String) -> JSONValue {
+    /// - Parameter api: the API's own URL.
+    static func app(_ app: App, api: String) -> JSONValue {
         .object([
             Member("id", .string(app.id.description)),
             Member("name", .string(app.name)),
@@ -18,7 +19,7 @@ enum Shapes {
             Member("labels", .map(app.labels)),
             Member("currentRelease", .integer(app.currentRelease)),
             Member("webUrl", .null),
-            Member("gitUrl", .string("http://\(apiAddress)/git/\(app.name).git")),
+            Member("gitUrl", .string("\(api)/git/\(app.name).git")),
             Member("createdAt", time(app.createdAt)),
             Member("updatedAt", time(app.updatedAt)),
         ])
@@ -70,6 +71,25 @@ enum Shapes {
             Member("createdBy", .string(release.createdBy)),
             Member("createdAt", time(release.createdAt)),
             Member("output", .text(release.output)),
+        ])
+    }
+
+    static func configState(_ status: ConfigStatus) -> String {
+        if status.isRunning { return "running" }
+        return switch status.releaseState {
+        case nil: "waiting"
+        case .pending, .rolling: "rolling"
+        case .failed: "failed"
+        case .current: "running"
+        case .superseded: "superseded"
+        }
+    }
+
+    static func config(_ status: ConfigStatus) -> JSONValue {
+        .object([
+            Member("app", .string(status.app)), Member("state", .string(configState(status))),
+            Member("wantedVersion", .integer(status.wantedVersion)),
+            Member("runningVersion", .integer(status.runningVersion)), Member("release", .integer(status.release)),
         ])
     }
 

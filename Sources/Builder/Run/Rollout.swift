@@ -71,7 +71,7 @@ struct Rollout: Sendable {
                     " !     Port \(port.name) (\(port.publicPort)) does not work: \(port.reason ?? "unknown")")
             } else {
                 await run.sayOnce(
-                    "       \(app.name) is at \(port.protocol.rawValue) \(publicAddress):\(port.publicPort) (port \(port.name))"
+                    "       \(app.name) is at \(port.protocol.rawValue) \(Settings.endpoint(parts.settings.publicAddress, port.publicPort)) (port \(port.name))"
                 )
             }
         }
@@ -99,15 +99,6 @@ struct Rollout: Sendable {
         }
         let started = types.first { formation[$0].map { $0.quantity > 0 } ?? false } ?? first
         await run.sayOnce("         paasctl ports add NAME --protocol tcp|udp --process \(started) -a \(app.name)")
-    }
-
-    private var publicAddress: String {
-        let router = parts.settings.routerAddress
-        if router != "0.0.0.0" { return router }
-        // Every address of the host serves: name the one by which callers reach the API.
-        let api = parts.settings.apiAddress
-        let host = api.lastIndex(of: ":").map { String(api[..<$0]) } ?? api
-        return host == "0.0.0.0" || host == "[::]" ? parts.settings.domain : host
     }
 
     /// Step 9, by compare-and-swap.

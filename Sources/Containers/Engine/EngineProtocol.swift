@@ -32,7 +32,8 @@ enum EngineCall: Sendable, Codable, Hashable {
     case stop(id: InstanceID, graceSeconds: Int)
     case remove(id: InstanceID)
     case observe
-    case logs(app: AppID, instance: InstanceID?, after: LogCursor?, limit: Int)
+    /// Nil, from callers that know no query: every line.
+    case logs(app: AppID, instance: InstanceID?, matching: LogQuery? = nil, after: LogCursor?, limit: Int)
     case removeLogs(app: AppID)
     // Builds, slugs, stacks
     case createBuildVolume(build: BuildID, app: AppID, uidSlot: Int, sizeBytes: Int64, clearCache: Bool)

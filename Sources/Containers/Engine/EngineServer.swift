@@ -215,8 +215,10 @@ public final class EngineServer: Sendable {
         case .stop(let id, let grace): try containers.stop(id, graceSeconds: grace)
         case .remove(let id): try containers.remove(id)
         case .observe: throw PaaSError(.malformed, "observe needs a connection of its own")
-        case .logs(let app, let instance, let after, let limit):
-            return .logPage(try logs.logs(app: app, instance: instance, after: after, limit: limit))
+        case .logs(let app, let instance, let query, let after, let limit):
+            return .logPage(
+                try logs.logs(
+                    app: app, instance: instance, matching: query ?? LogQuery(), after: after, limit: limit))
         case .removeLogs(let app): try logs.removeLogs(app: app)
         case .createBuildVolume(let build, let app, let slot, let size, let clear):
             return .path(

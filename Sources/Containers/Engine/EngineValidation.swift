@@ -14,7 +14,7 @@ enum EngineValidation {
             break
         case .ensure(let spec): try check(spec, settings: settings)
         case .stop(_, let grace): try range("graceSeconds", grace, 0...maximumGraceSeconds)
-        case .logs(_, _, let after, let limit):
+        case .logs(_, _, _, let after, let limit):
             try range("limit", limit, 1...LogStore.maximumLines)
             if let after { _ = try LogCursorText.read(after) }
         case .createBuildVolume(_, _, let slot, let size, _):

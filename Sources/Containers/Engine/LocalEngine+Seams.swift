@@ -26,10 +26,10 @@ extension LocalEngine: ContainerEngine {
         try await follow(epoch: epoch)
     }
 
-    public func logs(app: AppID, instance: InstanceID?, after: LogCursor?, limit: Int) async throws(PaaSError)
-        -> LogPage
+    public func logs(app: AppID, instance: InstanceID?, matching query: LogQuery, after: LogCursor?, limit: Int)
+        async throws(PaaSError) -> LogPage
     {
-        let call = EngineCall.logs(app: app, instance: instance, after: after, limit: limit)
+        let call = EngineCall.logs(app: app, instance: instance, matching: query, after: after, limit: limit)
         guard case .logPage(let page) = try await self.call(call) else { throw Self.unexpected }
         return page
     }

@@ -55,13 +55,18 @@ public final class LogStore: Sendable {
         return (activePath(app, instance), segmentBytes(siblings: siblings))
     }
 
-    public func logs(app: AppID, instance: InstanceID?, after: LogCursor?, limit: Int) throws(PaaSError) -> LogPage {
+    /// A run is of one process and one source, so that the query chooses runs: however much others write, the last lines of
+    /// a quiet one are found.
+    public func logs(
+        app: AppID, instance: InstanceID?, matching query: LogQuery = LogQuery(), after: LogCursor?, limit: Int
+    ) throws(PaaSError) -> LogPage {
         let limit = min(max(limit, 1), Self.maximumLines)
         let positions = try after.map { cursor throws(PaaSError) in try LogCursorText.read(cursor) }
         return try locks.withLock(app) { () throws(PaaSError) -> LogPage in
             do throws(SystemError) {
                 var runs = try self.runs(app)
                 if let instance { runs = runs.filter { $0.id == instance } }
+                runs = runs.filter { query.matches(process: $0.name.name, source: $0.name.source) }
                 if let positions { return try next(runs, positions, limit) }
                 return try last(runs, limit)
             } catch {

@@ -22,6 +22,8 @@ public struct App: Sendable, Codable, Hashable {
     public var generation: Int64
     /// Being deleted: nothing new starts, what runs is stopped, then the row goes.
     public var deleting: Bool
+    /// When the last process of an app that is being deleted has to be stopped, whatever flows it has; nil: no limit.
+    public var stopBy: Timestamp?
     public var createdAt: Timestamp
     public var updatedAt: Timestamp
 
@@ -29,6 +31,7 @@ public struct App: Sendable, Codable, Hashable {
         id: AppID, name: String, space: SpaceID, spaceName: String, networkIndex: Int, uidSlot: Int, stack: String,
         deployBranch: String? = nil, buildpacks: [String] = [], labels: [String: String] = [:], noPorts: Bool = false,
         currentRelease: Int? = nil, configVersion: Int = 0, generation: Int64 = 0, deleting: Bool = false,
+        stopBy: Timestamp? = nil,
         createdAt: Timestamp, updatedAt: Timestamp
     ) {
         self.id = id
@@ -46,6 +49,7 @@ public struct App: Sendable, Codable, Hashable {
         self.configVersion = configVersion
         self.generation = generation
         self.deleting = deleting
+        self.stopBy = stopBy
         self.createdAt = createdAt
         self.updatedAt = updatedAt
     }

@@ -26,6 +26,25 @@ public struct LogLine: Sendable, Codable, Hashable {
     }
 }
 
+/// Which lines of an app's log are wanted.
+public struct LogQuery: Sendable, Codable, Hashable {
+    /// `web.1`, or a type: `web`.
+    public var process: String?
+    public var source: LogLine.Source?
+    public init(process: String? = nil, source: LogLine.Source? = nil) {
+        self.process = process
+        self.source = source
+    }
+
+    public func matches(process other: String, source otherSource: LogLine.Source) -> Bool {
+        if let source, otherSource != source { return false }
+        guard let process else { return true }
+        return other == process || other.hasPrefix(process + ".")
+    }
+
+    public func matches(_ line: LogLine) -> Bool { matches(process: line.process, source: line.source) }
+}
+
 public struct LogPage: Sendable, Codable, Hashable {
     public var lines: [LogLine]
     /// Where the next read goes on.

@@ -97,7 +97,9 @@ public struct Settings: Sendable {
         apiPlaintext = text("PAAS_API_PLAINTEXT", "0") == "1"
         for key in ["PAAS_API_TLS_CERT", "PAAS_API_TLS_KEY"] where !text(key, "").isEmpty {
             throw PaaSError(
-                .invalid, "\(key) is set, but this version serves no TLS itself; unset it and put a TLS proxy in front of \(apiAddress)")
+                .invalid,
+                "\(key) is set, but this version serves no TLS itself; unset it and put a TLS proxy in front of \(apiAddress)"
+            )
         }
         domain = text("PAAS_DOMAIN", "paas.localhost")
         let range = text("PAAS_PORT_RANGE", "20000-29999").split(separator: "-")
@@ -130,6 +132,26 @@ public struct Settings: Sendable {
         }
         bootIDFile = text("PAAS_BOOT_ID_FILE", "/proc/sys/kernel/random/boot_id")
         faultPoint = values["PAAS_FAULT"].flatMap { $0.isEmpty ? nil : $0 }
+    }
+
+    /// The address by which callers reach public ports, without brackets. Where every address of the host serves: the one by
+    /// which they reach the API.
+    public var publicAddress: String { routerAddress == "0.0.0.0" ? apiHost : routerAddress }
+
+    /// Host and port of the API, for callers that did not say how they reached it.
+    public var publicAPIAddress: String {
+        Self.endpoint(apiHost, apiAddress.lastIndex(of: ":").map { apiAddress[apiAddress.index(after: $0)...] } ?? "")
+    }
+
+    private var apiHost: String {
+        var host = apiAddress[..<(apiAddress.lastIndex(of: ":") ?? apiAddress.endIndex)]
+        if host.hasPrefix("["), host.hasSuffix("]") { host = host.dropFirst().dropLast() }
+        return host == "0.0.0.0" || host == "::" ? domain : String(host)
+    }
+
+    /// `HOST:PORT`, IPv6 addresses in brackets.
+    public static func endpoint(_ host: String, _ port: some CustomStringConvertible) -> String {
+        host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
     }
 
     /// Name of the nftables table and of the cgroup parent: `paas_<instance>`.

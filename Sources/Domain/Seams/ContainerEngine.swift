@@ -18,12 +18,22 @@ public protocol ContainerEngine: Sendable {
     /// A full list, then changes. Ends with an error when the engine is lost; call again.
     func observe(epoch: Int64) async throws(PaaSError) -> AsyncThrowingStream<EngineEvent, any Error>
 
-    /// Lines of one app, oldest first. Without `after`: the last `limit` lines. With it: the next lines, none if there are
-    /// none yet. `instance` narrows to one run.
-    func logs(app: AppID, instance: InstanceID?, after: LogCursor?, limit: Int) async throws(PaaSError) -> LogPage
+    /// Lines of one app that `query` wants, oldest first. Without `after`: the last `limit` lines. With it: the next lines,
+    /// none if there are none yet. `instance` narrows to one run.
+    func logs(app: AppID, instance: InstanceID?, matching query: LogQuery, after: LogCursor?, limit: Int)
+        async throws(PaaSError) -> LogPage
 
     /// Removes the kept logs of an app that is being deleted.
     func removeLogs(app: AppID, epoch: Int64) async throws(PaaSError)
+}
+
+extension ContainerEngine {
+    /// Lines of one app, or of one run, whatever their process and source.
+    public func logs(app: AppID, instance: InstanceID?, after: LogCursor?, limit: Int) async throws(PaaSError)
+        -> LogPage
+    {
+        try await logs(app: app, instance: instance, matching: LogQuery(), after: after, limit: limit)
+    }
 }
 
 public struct EngineCapabilities: Sendable, Codable, Hashable {

@@ -26,8 +26,10 @@ public protocol ControlStore: Sendable {
         app: App, created: Bool
     )
     func patchApp(_ app: AppID, _ patch: AppPatch, actor: Principal, now: Timestamp) async throws(PaaSError) -> App
-    /// Marks it for deletion; the scheduler stops what runs and removes the rest.
-    func deleteApp(_ app: AppID, actor: Principal, now: Timestamp) async throws(PaaSError) -> Operation
+    /// Marks it for deletion; the scheduler stops what runs and removes the rest. `stopBy`: when the last process has to be
+    /// stopped; nil: once its flows have ended, or their time is over. Asked again, the earlier time counts.
+    func deleteApp(_ app: AppID, stopBy: Timestamp?, actor: Principal, now: Timestamp) async throws(PaaSError)
+        -> Operation
 
     // Config
     func config(_ app: AppID) async throws(PaaSError) -> (vars: ConfigVars, version: Int)
@@ -91,6 +93,8 @@ public protocol ControlStore: Sendable {
     /// Fails with `unavailable` when the database does not answer.
     func ping() async throws(PaaSError)
     func counts() async throws(PaaSError) -> PlatformCounts
+    /// How busy the connections to the database are.
+    func databaseLoad() -> DatabaseLoad
 }
 
 public struct AppRequest: Sendable {
@@ -194,10 +198,31 @@ public struct PlatformCounts: Sendable, Codable, Hashable {
     public var processesUp: Int
     public var processesWanted: Int
     public var activeBuilds: Int
-    public init(apps: Int, processesUp: Int, processesWanted: Int, activeBuilds: Int) {
+    /// Processes and kept builds by their state; states of which there is none may be left out.
+    public var processStates: [String: Int]
+    public var buildStates: [String: Int]
+    public init(
+        apps: Int, processesUp: Int, processesWanted: Int, activeBuilds: Int, processStates: [String: Int] = [:],
+        buildStates: [String: Int] = [:]
+    ) {
         self.apps = apps
         self.processesUp = processesUp
         self.processesWanted = processesWanted
         self.activeBuilds = activeBuilds
+        self.processStates = processStates
+        self.buildStates = buildStates
+    }
+}
+
+public struct DatabaseLoad: Sendable, Hashable {
+    public var connections: Int
+    /// Connections that wait for work.
+    public var idle: Int
+    /// Callers that wait for a connection.
+    public var waiting: Int
+    public init(connections: Int, idle: Int, waiting: Int) {
+        self.connections = connections
+        self.idle = idle
+        self.waiting = waiting
     }
 }

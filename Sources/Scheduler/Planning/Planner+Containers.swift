@@ -149,6 +149,11 @@ extension Planner {
             actions.append(.markExited(row.id, exitCode: container.exitCode))
             return
         }
+        // A deletion that waits for nothing (any more).
+        if let stopBy = snapshot.app.stopBy {
+            if now >= stopBy { return stop(row.id) }
+            wake(at: stopBy)
+        }
         guard let revision = row.unroutedRevision, row.upAt != nil, row.wasRouted else {
             stop(row.id)
             return
@@ -185,7 +190,9 @@ extension Planner {
 
     private mutating func stop(_ id: InstanceID) {
         guard !input.busy.contains(id) else { return }
-        actions.append(.stop(id, graceSeconds: input.settings.graceSeconds))
+        var grace = input.settings.graceSeconds
+        if let stopBy = snapshot.app.stopBy { grace = min(grace, max(0, Int(stopBy.seconds(since: now).rounded(.up)))) }
+        actions.append(.stop(id, graceSeconds: grace))
     }
 
     /// Ended: the container goes first, its address with it, then the row.

@@ -126,7 +126,11 @@ extension PostgresStore {
         }
     }
 
-    public func deleteApp(_ id: AppID, actor: Principal, now: Timestamp) async throws(PaaSError) -> Operation {
+    public func deleteApp(
+        _ id: AppID, stopBy: Timestamp? = nil, actor: Principal, now: Timestamp
+    ) async throws(PaaSError)
+        -> Operation
+    {
         try await write(now: now) { transaction in
             let session = transaction.session
             let app = try transaction.lockApp(id)
@@ -137,10 +141,13 @@ extension PostgresStore {
                         and finished_at is null
                     """)
             {
+                // `least` passes over what is null.
+                try session.run("update apps set stop_by = least(stop_by, \(stopBy)) where id = \(id)")
                 return try Operation(row)
             }
             _ = try transaction.lockApp(id, for: actor)
-            try session.run("update apps set deleting = true, updated_at = \(now) where id = \(id)")
+            try session.run(
+                "update apps set deleting = true, stop_by = \(stopBy), updated_at = \(now) where id = \(id)")
             try session.run(
                 """
                 update builds set cancel_requested = true where app_id = \(id) and state in ('queued', 'running')

@@ -56,7 +56,20 @@ extension PostgresStore {
                 """)
             return PlatformCounts(
                 apps: try row.get("apps"), processesUp: try row.get("up"), processesWanted: try row.get("wanted"),
-                activeBuilds: try row.get("builds"))
+                activeBuilds: try row.get("builds"),
+                processStates: try Self.states(session, "select state, count(*) as n from instances group by state"),
+                buildStates: try Self.states(session, "select state, count(*) as n from builds group by state"))
         }
+    }
+
+    private static func states(_ session: PostgresSession, _ query: SQL) throws -> [String: Int] {
+        var counts: [String: Int] = [:]
+        for row in try session.rows(query) { counts[try row.get("state")] = try row.get("n") }
+        return counts
+    }
+
+    public func databaseLoad() -> DatabaseLoad {
+        let load = pool.load
+        return DatabaseLoad(connections: load.connections, idle: load.idle, waiting: load.waiting)
     }
 }

@@ -25,6 +25,7 @@ extension App {
             buildpacks: try row.json("buildpacks"), labels: try row.json("labels"), noPorts: try row.get("no_ports"),
             currentRelease: try row.get("current_release"), configVersion: try row.get("config_version"),
             generation: try row.get("generation"), deleting: try row.get("deleting"),
+            stopBy: try row.get("stop_by"),
             createdAt: try row.get("created_at"), updatedAt: try row.get("updated_at"))
     }
 

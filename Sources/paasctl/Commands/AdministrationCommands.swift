@@ -82,13 +82,19 @@ struct Tokens: AsyncParsableCommand {
             Console.print(reply.json.text("token"))
         }
 
+        private static let maximumSeconds: Double = 36_525 * 86_400
+
         static func time(_ text: String, now: Timestamp) throws -> Timestamp {
             if let time = Timestamp(text) { return time }
             let units: [Character: Double] = ["d": 86_400, "h": 3600, "m": 60, "s": 1]
             guard let unit = text.last.flatMap({ units[$0] }), let count = UInt32(text.dropLast()), count > 0 else {
                 throw ValidationError("'\(text)' is no duration and no time; give 90d, 12h or 2030-01-31T00:00:00Z")
             }
-            return now.adding(seconds: Double(count) * unit)
+            let seconds = Double(count) * unit
+            guard seconds <= maximumSeconds else {
+                throw ValidationError("'\(text)' is more than 100 years; leave out --expires for a token without end")
+            }
+            return now.adding(seconds: seconds)
         }
     }
 

@@ -50,7 +50,12 @@ struct Apps: AsyncParsableCommand {
             } else {
                 Console.print("\(session.api)/git/\(name).git")
             }
-            if try GitTool.isInWorkTree() { try GitTool.connect(app: name, api: session.api, replace: false) }
+            // The app is there: what goes wrong from here on is worth a word, not a failure.
+            do throws(Failure) {
+                if try GitTool.isInWorkTree() { try GitTool.connect(app: name, session: session, replace: false) }
+            } catch {
+                Console.note("No git remote was added: \(error.message) Later: paasctl git remote \(name)")
+            }
         }
     }
 

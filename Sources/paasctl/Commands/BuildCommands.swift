@@ -65,18 +65,23 @@ struct Builds: AsyncParsableCommand {
             guard let target = reply.json["target"]?.stringValue, target.hasPrefix("/api/v1/") else {
                 throw Failure("the API gave no build to follow")
             }
-            let operation: JSONValue
-            if noWait {
-                operation = reply.json
-            } else {
-                try await client.lines(target + "/log", query: [("follow", "1")]) { Console.note($0) }
-                operation = try await client.wait(reply.json, what: "Building \(name)")
+            if !noWait {
+                try await Builds.follow(client, target) { Console.note($0["text"]?.stringValue ?? "") }
+                _ = try await client.wait(reply.json, what: "Building \(name)")
             }
             let build = try await client.get(target)
-            if output.isJSON { return Console.print(json: build) }
-            Console.note("Build \(build.text("number")): \(operation.text("state"))")
-            Console.print(build.text("number"))
+            if output.isJSON { Console.print(json: build) }
+            Console.note("Build \(build.text("number")): \(build.text("state"))")
+            if !output.isJSON { Console.print(build.text("number")) }
+            if !noWait, let version = build["release"]?.integerValue {
+                try await client.waitForRelease(version, of: name)
+            }
         }
+    }
+
+    /// The lines of a build's log, until the build and its rollout are decided.
+    static func follow(_ client: APIClient, _ build: String, _ each: (JSONValue) -> Void) async throws {
+        try await Follower(client: client, path: build + "/log", query: [("follow", "1")]).run { each($0) }
     }
 
     struct Log: AsyncParsableCommand {
@@ -86,12 +91,21 @@ struct Builds: AsyncParsableCommand {
         var follow = false
         @OptionGroup var app: AppOption
         @OptionGroup var connection: ConnectionOptions
+        @OptionGroup var output: JSONOption
 
         func run() async throws {
-            let path = "/api/v1/apps/\(try app.name())/builds/\(URLText.encode(id))/log"
-            try await connection.session().client().lines(path, query: follow ? [("follow", "1")] : []) {
-                Console.print(Console.safe($0))
+            let build = "/api/v1/apps/\(try app.name())/builds/\(URLText.encode(id))"
+            let client = try connection.session().client()
+            if follow { return try await Builds.follow(client, build) { show($0) } }
+            let headers = [("Accept", "application/x-ndjson")]
+            try await client.lines(build + "/log", headers: headers) { line in
+                if !line.isEmpty { show(try JSONParser.parse(Array(line.utf8))) }
             }
+        }
+
+        private func show(_ line: JSONValue) {
+            if output.isJSON { return Console.print(jsonLine: line) }
+            Console.print(Console.safe(line["text"]?.stringValue ?? ""))
         }
     }
 

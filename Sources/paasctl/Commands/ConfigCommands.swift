@@ -14,7 +14,15 @@ struct Config: AsyncParsableCommand {
         @OptionGroup var output: JSONOption
 
         func run() async throws {
-            let vars = try await connection.session().client().get("/api/v1/apps/\(try app.name())/config")
+            let name = try app.name()
+            let reply = try await connection.session().client().send(.get, "/api/v1/apps/\(name)/config")
+            if let warning = Config.warning(
+                reply.config["state"], release: reply.config["release"], running: reply.config["running-version"],
+                app: name)
+            {
+                Console.note("paasctl: \(warning)")
+            }
+            let vars = reply.json
             if output.isJSON { return Console.print(json: vars) }
             let members = vars.members ?? []
             if members.isEmpty { return Console.note("No config vars.") }
@@ -71,8 +79,8 @@ struct Config: AsyncParsableCommand {
             let client = try connection.session().client()
             let reply = try await client.send(.patch, "/api/v1/apps/\(name)/config", body: .object(members))
             let keys = members.map(\.name).joined(separator: ", ")
-            try await client.report(
-                reply, "Setting \(keys) and restarting \(name)", waits: wait.waits, json: output.isJSON)
+            try await Config.report(
+                client, reply, "Setting \(keys)", app: name, waits: wait.waits, json: output.isJSON)
         }
 
         private func members() throws -> [JSONValue.Member] {
@@ -104,16 +112,14 @@ struct Config: AsyncParsableCommand {
         }
 
         private static func member(_ key: String, _ bytes: [UInt8]) throws -> JSONValue.Member {
-            do {
+            let value = try Usage.check { () throws(PaaSError) in
                 try Names.validateConfigKey(key)
-                let value = try ConfigValue(bytes)
-                let json =
-                    value.text.map { JSONValue.string($0) }
-                    ?? .object([.init("base64", .string(Data(bytes).base64EncodedString()))])
-                return .init(key, json)
-            } catch {
-                throw Failure(error.message)
+                return try ConfigValue(bytes)
             }
+            let json =
+                value.text.map { JSONValue.string($0) }
+                ?? .object([.init("base64", .string(Data(bytes).base64EncodedString()))])
+            return .init(key, json)
         }
     }
 
@@ -129,15 +135,42 @@ struct Config: AsyncParsableCommand {
             let name = try app.name()
             for key in keys {
                 guard !key.contains("=") else { throw ValidationError("give keys without values") }
-                try Names.validateConfigKey(key)
+                try Usage.check { () throws(PaaSError) in try Names.validateConfigKey(key) }
             }
             let client = try connection.session().client()
             var members: [JSONValue.Member] = []
             for key in keys where !members.contains(where: { $0.name == key }) { members.append(.init(key, .null)) }
             let reply = try await client.send(.patch, "/api/v1/apps/\(name)/config", body: .object(members))
-            try await client.report(
-                reply, "Unsetting \(keys.joined(separator: ", ")) and restarting \(name)", waits: wait.waits,
+            try await Config.report(
+                client, reply, "Unsetting \(keys.joined(separator: ", "))", app: name, waits: wait.waits,
                 json: output.isJSON)
         }
+    }
+
+    /// Why the processes have another config than the one that was set; nil if they have it, or there are none yet.
+    static func warning(_ state: String?, release: String?, running: String?, app: String) -> String? {
+        guard let running, let state, state != "running" else { return nil }
+        let present = "the processes of \(app) still have config version \(running)"
+        guard let release else { return "\(present); the next release brings this one" }
+        let look = "paasctl releases info v\(release) -a \(app)"
+        return switch state {
+        case "rolling": "\(present); release v\(release) is bringing this one"
+        case "failed": "\(present): release v\(release) with this one failed (\(look)); set what was wrong again"
+        default: "\(present): release v\(release) with this one was \(state); the next release brings it"
+        }
+    }
+
+    /// Tells what a change leads to: a release, or nothing yet.
+    private static func report(
+        _ client: APIClient, _ reply: APIClient.Reply, _ what: String, app: String, waits: Bool, json: Bool
+    ) async throws {
+        guard reply.json.text("target").hasSuffix("/config") else {
+            return try await client.report(reply, "\(what) and restarting \(app)", waits: waits, json: json)
+        }
+        if json { Console.print(json: reply.json) }
+        let isReleased = try await client.get("/api/v1/apps/\(app)")["currentRelease"]?.integerValue != nil
+        Console.note(
+            "\(what)... done; "
+                + (isReleased ? "nothing changed, so that nothing restarts" : "it takes effect with the first release"))
     }
 }

@@ -11,13 +11,14 @@ struct Git: AsyncParsableCommand {
         @OptionGroup var connection: ConnectionOptions
 
         func run() async throws {
+            try Usage.check { () throws(PaaSError) in try Names.validate(app, "app") }
             let session = try connection.session()
             guard try GitTool.isInWorkTree() else {
                 throw Failure("this is no git checkout; run it in one, or git init")
             }
             // An app that isn't there is said now, not at the first push.
             _ = try await session.client().get("/api/v1/apps/\(URLText.encode(app))")
-            try GitTool.connect(app: app, api: session.api, replace: true)
+            try GitTool.connect(app: app, session: session, replace: true)
         }
     }
 

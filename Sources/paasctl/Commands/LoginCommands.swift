@@ -24,8 +24,9 @@ struct Login: AsyncParsableCommand {
         guard !trimmed.isEmpty, trimmed.utf8.allSatisfy({ $0 > 32 && $0 < 127 }) else {
             throw Failure("that is no token")
         }
-        let me = try await APIClient(api: address, token: trimmed, certificates: ca).get("/api/v1/whoami")
-        try LoginFile(api: address.description, token: trimmed, certificates: ca).write(environment)
+        let certificates = try ca.map { path throws(Failure) in try StandardInput.absolutePath(path) }
+        let me = try await APIClient(api: address, token: trimmed, certificates: certificates).get("/api/v1/whoami")
+        try LoginFile(api: address.description, token: trimmed, certificates: certificates).write(environment)
         Console.note(
             "Logged in to \(address) as \(me["name"]?.stringValue ?? "?") (\(me["role"]?.stringValue ?? "?")).")
     }

@@ -77,7 +77,7 @@ struct Stacks: AsyncParsableCommand {
                 "Building stack \(name)... \(wait.waits ? "this takes minutes" : "accepted; see: paasctl stacks")")
             while wait.waits, stack.text("state") == "building" {
                 try await Task.sleep(for: .seconds(1))
-                stack = try await client.get(path)
+                stack = try await client.patientGet(path, after: "the build goes on; see: paasctl stacks")
             }
             if output.isJSON { Console.print(json: stack) }
             if wait.waits {
@@ -130,6 +130,12 @@ struct Status: AsyncParsableCommand {
         for part in status["components"]?.arrayValue ?? [] {
             let detail = part["detail"]?.stringValue.map { ": \($0)" } ?? ""
             Console.print(Console.safe("  \(part.text("name")) \(part.text("state"))\(detail)"))
+        }
+        for config in status["outdatedConfigs"]?.arrayValue ?? [] {
+            let warning = Config.warning(
+                config["state"]?.stringValue, release: config["release"]?.integerValue.map { "\($0)" },
+                running: config["runningVersion"]?.integerValue.map { "\($0)" }, app: config.text("app"))
+            if let warning { Console.print(Console.safe("  config: \(warning)")) }
         }
     }
 }

@@ -31,6 +31,10 @@ struct Scale: AsyncParsableCommand {
         let wrong = ValidationError("'\(text)' is not TYPE=COUNT, TYPE=+N or TYPE=-N, as in web=3")
         let pair = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
         guard pair.count == 2, !pair[0].isEmpty, let count = Int(pair[1]) else { throw wrong }
+        let most = FormationEntry.maximumQuantity
+        guard (-most...most).contains(count) else {
+            throw ValidationError("'\(text)': a process type has at most \(most) processes")
+        }
         return Change(type: String(pair[0]), count: count, isRelative: pair[1].hasPrefix("+") || pair[1].hasPrefix("-"))
     }
 

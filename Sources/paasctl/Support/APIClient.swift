@@ -16,6 +16,8 @@ struct APIClient: Sendable {
         var entityTag: String?
         /// The next part of a list.
         var link: String?
+        /// Whether config runs (`X-Config-…`), without the prefix, in lower case.
+        var config: [String: String] = [:]
         var json: JSONValue
     }
 
@@ -24,6 +26,7 @@ struct APIClient: Sendable {
     let api: APIAddress
     let token: String
     let certificates: String?
+    var silenceSeconds = APIClient.timeoutSeconds
 
     /// Sends one request and reads the whole reply.
     /// - Throws: `Failure` with the problem's own words for every status from 400.
@@ -42,7 +45,7 @@ struct APIClient: Sendable {
             let json = try bytes.isEmpty ? JSONValue.null : parse(bytes)
             return Reply(
                 status: Int(response.status.code), entityTag: response.headers.first(name: "ETag"),
-                link: response.headers.first(name: "Link"), json: json)
+                link: response.headers.first(name: "Link"), config: Self.config(response.headers), json: json)
         }
     }
 
@@ -69,20 +72,24 @@ struct APIClient: Sendable {
     ) async throws {
         try await withClient { client in
             let request = request(.get, path, query, headers)
-            // Endless: the server writes something every few seconds; only the connection has a time limit.
+            // Endless: only the connection and silence have a time limit.
             let response = try await execute(client, request, timeout: .hours(24 * 30))
             guard response.status.code < 400 else {
                 return try Self.check(response, try await collect(response))
             }
             var splitter = LineSplitter()
-            do {
-                for try await buffer in response.body {
-                    for line in splitter.split(buffer.readableBytesView) { try await each(line) }
+            var iterator = response.body.makeAsyncIterator()
+            while true {
+                let buffer: ByteBuffer?
+                do {
+                    buffer = try await iterator.next()
+                } catch let error as HTTPClientError where error == .readTimeout {
+                    throw ConnectionLost(reason: "the API at \(api) has been silent for \(silenceSeconds) s")
+                } catch {
+                    throw ConnectionLost(reason: "the connection to \(api) broke: \(error)")
                 }
-            } catch let error as Failure {
-                throw error
-            } catch {
-                throw ConnectionLost(reason: "\(error)")
+                guard let buffer else { break }
+                for line in splitter.split(buffer.readableBytesView) { try await each(line) }
             }
             if let rest = splitter.finish() { try await each(rest) }
         }
@@ -106,8 +113,10 @@ struct APIClient: Sendable {
     }
 
     private func withClient<Result>(_ body: (HTTPClient) async throws -> Result) async throws -> Result {
+        // What has nothing to say for long sends heartbeats: silence means that the connection is dead.
         var configuration = HTTPClient.Configuration(
-            redirectConfiguration: .disallow, timeout: .init(connect: .seconds(10)))
+            redirectConfiguration: .disallow,
+            timeout: .init(connect: .seconds(10), read: .seconds(silenceSeconds)))
         if let certificates {
             var tls = TLSConfiguration.makeClientConfiguration()
             tls.trustRoots = .file(certificates)
@@ -154,7 +163,7 @@ struct APIClient: Sendable {
         var mayHaveArrived = false
         switch error {
         case let error as HTTPClientError where error == .connectTimeout: what = "no answer within 10 s"
-        case let error as HTTPClientError where error == .deadlineExceeded:
+        case let error as HTTPClientError where error == .deadlineExceeded || error == .readTimeout:
             what = "no answer within \(timeoutSeconds) s"
             mayHaveArrived = true
         case let error as HTTPClientError where error == .remoteConnectionClosed:
@@ -200,6 +209,14 @@ struct APIClient: Sendable {
             if !message.contains(name) || !message.contains(reason) { message += "\n  \(name): \(reason)" }
         }
         throw Failure(message, status: code)
+    }
+
+    private static func config(_ headers: HTTPHeaders) -> [String: String] {
+        var values: [String: String] = [:]
+        for header in headers where header.name.lowercased().hasPrefix("x-config-") {
+            values[String(header.name.lowercased().dropFirst(9))] = header.value
+        }
+        return values
     }
 
     private static func next(_ link: String) -> (path: String, query: [(String, String)])? {

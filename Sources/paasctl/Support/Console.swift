@@ -14,20 +14,40 @@ enum Console {
     /// One line of JSON, for endless output.
     static func print(jsonLine json: JSONValue) { write(json.encoded() + [10], to: STDOUT_FILENO) }
 
-    /// A message for the user.
-    static func note(_ line: String) { write(Array(line.utf8) + [10], to: STDERR_FILENO) }
+    /// A message for the user, which may have several lines and quote what came from elsewhere.
+    static func note(_ text: String) {
+        let shown = errorIsTerminal ? withoutControls(text, keepingLines: true) : text
+        write(Array(shown.utf8) + [10], to: STDERR_FILENO)
+    }
 
     /// Text that came from elsewhere, without what could steer a terminal.
-    static func safe(_ text: String) -> String {
-        guard outputIsTerminal else { return text }
+    static func safe(_ text: String) -> String { outputIsTerminal ? withoutControls(text) : text }
+
+    /// Colours (`ESC [ 1 ; 31 m`) of a program's own output go through. Everything else that a terminal obeys could rewrite
+    /// the screen, the title or the clipboard, or type for the user.
+    static func withoutControls(_ text: String, keepingLines: Bool = false) -> String {
         var out = String.UnicodeScalarView()
-        for scalar in text.unicodeScalars {
-            // Colours (ESC … m) of a program's own output go through; other controls could rewrite the screen.
-            let isControl =
-                (scalar.value < 32 && scalar != "\t" && scalar != "\u{1B}") || (127..<160).contains(scalar.value)
-            out.append(isControl ? "\u{FFFD}" : scalar)
+        var rest = text.unicodeScalars[...]
+        while let scalar = rest.first {
+            if let colour = colour(rest) {
+                out += colour
+                rest = rest[colour.endIndex...]
+                continue
+            }
+            let isControl = scalar.value < 32 || (127..<160).contains(scalar.value)
+            let isKept = scalar == "\t" || (keepingLines && scalar == "\n")
+            out.append(isControl && !isKept ? "\u{FFFD}" : scalar)
+            rest.removeFirst()
         }
         return String(out)
+    }
+
+    /// The sequence that sets a colour, if `text` begins with one.
+    private static func colour(_ text: Substring.UnicodeScalarView) -> Substring.UnicodeScalarView? {
+        guard text.first == "\u{1B}", text.dropFirst().first == "[" else { return nil }
+        let numbers = text.dropFirst(2).prefix { ("0"..."9").contains($0) || $0 == ";" }
+        guard numbers.endIndex < text.endIndex, text[numbers.endIndex] == "m" else { return nil }
+        return text[...numbers.endIndex]
     }
 
     private static func write(_ bytes: [UInt8], to descriptor: Int32) {

@@ -9,13 +9,15 @@ struct Follower {
     var path: String
     var query: [(String, String)]
 
+    private struct StreamEnd: Error {}
+
     struct Item {
         var id: String?
         var event: String?
         var data: String
     }
 
-    /// Never returns normally unless the server ends the stream with an error item.
+    /// Returns when the server ends the stream with an event `end`.
     func run(_ each: (JSONValue) async throws -> Void) async throws {
         var lastID: String?
         var attempts = 0
@@ -35,9 +37,11 @@ struct Follower {
                             if item.event == "error", let problem = json["error"] {
                                 throw Failure(problem["detail"]?.stringValue ?? "the stream ended with an error")
                             }
+                            if item.event == "end" { throw StreamEnd() }
                             try await each(json)
-                            if let id = item.id { lastID = id }
                         }
+                        // An id without data tells where the stream begins.
+                        if let id = item.id { lastID = id }
                         item = Item(data: "")
                         return
                     }
@@ -51,6 +55,8 @@ struct Follower {
                     }
                 }
                 throw ConnectionLost(reason: "the API ended the stream")
+            } catch is StreamEnd {
+                return
             } catch let lost as ConnectionLost {
                 attempts += 1
                 if attempts == 2 { Console.note("paasctl: \(lost.reason); trying again") }

@@ -80,9 +80,10 @@ enum GitTool {
         return name
     }
 
-    /// Points the remote `paas` to the app and makes this program the credential helper of the API's URL.
-    /// Other helpers are cleared for that URL, so that none of them keeps the token.
-    static func connect(app: String, api: APIAddress, replace: Bool) throws(Failure) {
+    /// Points the remote `paas` to the app, makes this program the credential helper of the API's URL and has git trust the
+    /// certificates that we trust there. Other helpers are cleared for that URL, so that none of them keeps the token.
+    static func connect(app: String, session: Session, replace: Bool) throws(Failure) {
+        let api = session.api
         let url = "\(api)/git/\(app).git"
         if let present = try remoteURL("paas") {
             if present != url {
@@ -100,6 +101,9 @@ enum GitTool {
         let key = "credential.\(api).helper"
         try must(["config", "--local", "--replace-all", key, ""])
         try must(["config", "--local", "--add", key, "!\(helperCommand()) git-credential"])
+        if let certificates = session.certificates {
+            try must(["config", "--local", "http.\(api).sslCAInfo", certificates])
+        }
         Console.note("git remote 'paas' leads to \(url); deploy with: git push paas main")
     }
 

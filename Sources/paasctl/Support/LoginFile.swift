@@ -11,7 +11,7 @@ struct LoginFile: Equatable {
     static func path(_ environment: [String: String]) throws(Failure) -> String {
         if let base = environment["XDG_CONFIG_HOME"], base.hasPrefix("/") { return base + "/slipway/credentials.json" }
         guard let home = environment["HOME"], home.hasPrefix("/") else {
-            throw Failure("HOME is not set; set it, or use --api and PAAS_TOKEN")
+            throw Failure("HOME is not set, so no login is remembered; set it, or use PAAS_API and PAAS_TOKEN")
         }
         return home + "/.config/slipway/credentials.json"
     }

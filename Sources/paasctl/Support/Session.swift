@@ -26,15 +26,20 @@ struct AppOption: ParsableArguments {
     var app: String?
 
     func name() throws -> String {
-        if let app {
-            do {
-                try Names.validate(app, "app")
-            } catch {
-                throw ValidationError(error.message)
-            }
-            return app
+        guard let app else { return try GitTool.appOfRemote() }
+        try Usage.check { () throws(PaaSError) in try Names.validate(app, "app") }
+        return app
+    }
+}
+
+/// Rules that are looked at before anything is sent: who breaks them is told as for any wrong usage.
+enum Usage {
+    static func check<Value>(_ rule: () throws(PaaSError) -> Value) throws(ValidationError) -> Value {
+        do throws(PaaSError) {
+            return try rule()
+        } catch {
+            throw ValidationError(error.message)
         }
-        return try GitTool.appOfRemote()
     }
 }
 
@@ -49,12 +54,25 @@ struct Session {
 
     /// The login file's token is used for the API that it was made for only, so that a mistyped `--api` learns nothing.
     init(api: String?, token: String?, environment: [String: String]) throws(Failure) {
-        let file = try LoginFile.read(environment)
-        let wanted = api ?? Self.nonEmpty(environment["PAAS_API"]) ?? file?.api ?? Self.defaultAPI
-        self.api = try APIAddress(wanted)
+        let givenAPI = api ?? Self.nonEmpty(environment["PAAS_API"])
+        let givenToken = token ?? Self.nonEmpty(environment["PAAS_TOKEN"])
+        let address = try givenAPI.map { text throws(Failure) in try APIAddress(text) }
+        let file = try Self.loginFile(isOptional: address != nil && givenToken != nil, environment)
+        if let address { self.api = address } else { self.api = try APIAddress(file?.api ?? Self.defaultAPI) }
         let isFiles = try file.map { file throws(Failure) in try APIAddress(file.api) == self.api } ?? false
-        self.token = token ?? Self.nonEmpty(environment["PAAS_TOKEN"]) ?? (isFiles ? file?.token : nil)
+        self.token = givenToken ?? (isFiles ? file?.token : nil)
         certificates = isFiles ? file?.certificates : nil
+    }
+
+    /// - Parameter isOptional: all but the API's certificates is known without it.
+    private static func loginFile(isOptional: Bool, _ environment: [String: String]) throws(Failure) -> LoginFile? {
+        do throws(Failure) {
+            return try LoginFile.read(environment)
+        } catch {
+            guard isOptional else { throw error }
+            Console.note("paasctl: \(error.message); going on without it")
+            return nil
+        }
     }
 
     init(api: APIAddress, token: String?, certificates: String?) {

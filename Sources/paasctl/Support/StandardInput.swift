@@ -62,5 +62,14 @@ enum StandardInput {
         return String(decoding: bytes, as: UTF8.self)
     }
 
+    /// For a path that is remembered: it has to lead to the same file from every folder.
+    static func absolutePath(_ path: String) throws(Failure) -> String {
+        guard let resolved = realpath(path, nil) else {
+            throw Failure("\(path) can't be read: \(errorText(errno))")
+        }
+        defer { free(resolved) }
+        return String(cString: resolved)
+    }
+
     static func errorText(_ code: Int32) -> String { String(cString: strerror(code)) }
 }

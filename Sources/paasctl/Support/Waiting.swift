@@ -28,14 +28,54 @@ extension APIClient {
             shown = line
             try await Task.sleep(for: .milliseconds(300))
             guard let id = current["id"]?.stringValue else { throw Failure("the API gave an operation without id") }
-            do {
-                current = try await get("/api/v1/operations/\(URLText.encode(id))")
-            } catch is ConnectionLost {
-                // The work goes on without us; the API may be back in a moment.
-                try await Task.sleep(for: .seconds(1))
-            } catch let failure as Failure where failure.status == 503 {
-                try await Task.sleep(for: .seconds(1))
+            current = try await patientGet(
+                "/api/v1/operations/\(URLText.encode(id))", after: "the work goes on; see: paasctl operations \(id)")
+        }
+    }
+
+    /// Waits until a release is current.
+    /// - Throws: `Failure` with its output if it failed or another one took its place.
+    func waitForRelease(_ version: Int64, of app: String) async throws {
+        while true {
+            let release = try await patientGet(
+                "/api/v1/apps/\(app)/releases/\(version)",
+                after: "the rollout goes on; see: paasctl releases info v\(version) -a \(app)")
+            switch release.text("state") {
+            case "current": return
+            case "pending", "rolling": try await Task.sleep(for: .milliseconds(300))
+            case let state:
+                var message = "release v\(version) of \(app) " + (state == "failed" ? "failed" : "was \(state)")
+                if let output = release["output"]?.stringValue, !output.isEmpty { message += ":\n\(output)" }
+                throw Failure(message)
             }
+        }
+    }
+
+    /// A GET that outlasts an API that is away for a while.
+    /// - Parameters:
+    ///   - rest: what to tell a user for whom it stayed away for too long.
+    ///   - patience: for how long it may be away.
+    func patientGet(_ path: String, after rest: String, patience: Duration = .seconds(Follower.patienceSeconds))
+        async throws -> JSONValue
+    {
+        let clock = ContinuousClock()
+        let start = clock.now
+        var isTold = false
+        while true {
+            let reason: String
+            do {
+                return try await get(path)
+            } catch let lost as ConnectionLost {
+                reason = lost.reason
+            } catch let failure as Failure where failure.status == 503 {
+                reason = failure.message
+            }
+            guard clock.now - start < patience else { throw Failure("\(reason)\n\(rest)") }
+            if !isTold {
+                Console.note("paasctl: \(reason); waiting for it for up to \(patience.components.seconds) s")
+                isTold = true
+            }
+            try await Task.sleep(for: .seconds(1))
         }
     }
 

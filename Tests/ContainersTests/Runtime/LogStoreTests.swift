@@ -74,6 +74,25 @@ import Testing
         }
     }
 
+    @Test func aQuietProcessIsFoundHoweverMuchOthersWrite() throws {
+        try withStore(budget: 64 << 20) { store, app in
+            let quiet = try prepare(store, app, "cron.1"), loud = try prepare(store, app, "web.1")
+            try append(store, app, quiet, [(1, "started")])
+            try append(store, app, loud, (2...12_000).map { ($0, "request") })
+            let all = try store.logs(app: app, instance: nil, after: nil, limit: 10_000)
+            #expect(!all.lines.contains { $0.process == "cron.1" })
+            let cron = LogQuery(process: "cron")
+            let page = try store.logs(app: app, instance: nil, matching: cron, after: nil, limit: 5)
+            #expect(page.lines.map(\.text) == ["started"])
+            try append(store, app, loud, [(12_001, "request")])
+            try append(store, app, quiet, [(12_002, "done")])
+            let next = try store.logs(app: app, instance: nil, matching: cron, after: page.next, limit: 5)
+            #expect(next.lines.map(\.text) == ["done"])
+            let platform = LogQuery(source: .platform)
+            #expect(try store.logs(app: app, instance: nil, matching: platform, after: nil, limit: 5).lines.isEmpty)
+        }
+    }
+
     @Test func aCursorHoldsAcrossRotationAndNewRuns() throws {
         try withStore { store, app in
             let a = try prepare(store, app, "web.1")
