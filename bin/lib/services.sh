@@ -1,11 +1,15 @@
 # The supervision tree: s6 over the database and the programs. To be sourced after platform.sh.
 # shellcheck shell=bash
 
-# Every PAAS_ setting, quoted for a shell; secrets are not among them (they are files).
+# settings_export PROGRAM: every PAAS_ setting that concerns it, quoted for a shell. The database's password is paasd's alone; the
+# other secrets are files.
 settings_export() {
     local key
     while IFS= read -r key; do
-        case $key in PAAS_TOKEN | PAAS_SWIFT) continue ;; esac
+        case $key in
+            PAAS_TOKEN | PAAS_SWIFT | PAAS_API) continue ;;
+            PAAS_DATABASE_URL) [ "$1" = paasd ] || continue ;;
+        esac
         printf 'export %s=%q\n' "$key" "${!key}"
     done < <(compgen -v PAAS_ | sort | grep -v '^PAAS_API_URL$')
 }
@@ -18,7 +22,7 @@ write_service() {
     {
         echo '#!/bin/bash'
         echo 'exec 2>&1'
-        settings_export
+        settings_export "$name"
         echo 'cd /'
         echo 'ulimit -c 0; ulimit -n "$(ulimit -Hn)"'
         printf '%s\n' "$@"
@@ -53,15 +57,35 @@ write_services() {
 
 start_tree() {
     if svscan_pid >/dev/null; then return 0; fi
+    check_addresses
     rm -f "$PAAS_RUN_DIR/s6-svscan.pid"
     (
         cd /
+        # Written by the process itself before it becomes s6-svscan (pid and start time stay): whenever bin/up is killed,
+        # bin/down finds the tree.
+        printf '%s %s\n' "$BASHPID" "$(start_time "$BASHPID")" >"$PAAS_RUN_DIR/s6-svscan.pid.new"
+        mv "$PAAS_RUN_DIR/s6-svscan.pid.new" "$PAAS_RUN_DIR/s6-svscan.pid"
         exec setsid s6-svscan -t 0 "$S6" </dev/null >>"$PAAS_DATA_DIR/service-logs/svscan.log" 2>&1 9>&-
     ) &
-    local pid=$!
     disown
     wait_for 10 s6 test -p "$S6/.s6-svscan/control" || die "s6-svscan does not start" "see $PAAS_DATA_DIR/service-logs/svscan.log"
-    printf '%s %s\n' "$pid" "$(start_time "$pid")" >"$PAAS_RUN_DIR/s6-svscan.pid"
+}
+
+# What another program holds is told before anything starts: paasd and the router would only end again and again.
+check_addresses() {
+    check_address PAAS_API_ADDRESS "$PAAS_API_ADDRESS"
+    check_address PAAS_ROUTER_METRICS_ADDRESS "$METRICS_ADDRESS"
+}
+
+# check_address SETTING HOST:PORT
+check_address() {
+    local host=${2%:*} port=${2##*:} listening process any=' 0.0.0.0 [::] * '
+    while read -r _ _ _ listening _ process; do
+        listening=${listening%:*}
+        if [ "$listening" = "$host" ] || [[ $any == *" $listening "* ]] || [[ $any == *" $host "* ]]; then
+            die "$2 is taken by another program: $process" "end it, or choose another address with $1"
+        fi
+    done < <(ss -Hltnp "sport = :$port")
 }
 
 service_up() { s6-svstat -o up "$S6/$1" 2>/dev/null | grep -qx true; }
@@ -86,6 +110,13 @@ stop_tree() {
         fi
     fi
     rm -f "$PAAS_RUN_DIR/s6-svscan.pid"
+}
+
+# Ends what is in a control group, and removes it.
+remove_cgroup() {
+    local pid
+    while read -r pid; do kill -KILL "$pid" 2>/dev/null || true; done <"$1/cgroup.procs"
+    rmdir "$1"
 }
 
 tree_gone() { [ ! -d "/proc/$1" ]; }
