@@ -4,8 +4,10 @@ import os
 import pathlib
 import socket
 import subprocess
+import time
 
 import pytest
+from slipway import wait_until
 
 REPO = pathlib.Path(__file__).resolve().parents[2]
 
@@ -107,6 +109,38 @@ def test_a_supervision_tree_without_a_start_time_is_not_taken_for_ours(tmp_path)
         assert (bash("svscan_pid", PAAS_RUN_DIR=tmp_path / "run").returncode == 0) == running, text
     own = bash(f'echo "{os.getpid()} $(start_time {os.getpid()})" >"$PAAS_RUN_DIR/s6-svscan.pid"; svscan_pid', PAAS_RUN_DIR=tmp_path / "run")
     assert own.stdout == str(os.getpid())
+
+
+def test_a_killed_program_is_started_at_once_and_one_that_keeps_dying_is_not(tmp_path):
+    made = bash('mkdir -p "$S6/program"; write_finish program; write_finish postgres', PAAS_RUN_DIR=tmp_path / "run")
+    assert made.returncode == 0, made.stderr
+    service = tmp_path / "run/s6/program"
+    run = service / "run"
+    run.write_text("#!/bin/sh\n: >started\nexec sleep 1000\n")
+    run.chmod(0o755)
+
+    def stat(*fields):
+        return subprocess.run(["s6-svstat", "-o", ",".join(fields), service], capture_output=True, text=True).stdout.split()
+
+    def killed():
+        """Seconds until it runs again."""
+        pid = int(stat("pid")[0])
+        os.kill(pid, 9)
+        start = time.monotonic()
+        wait_until(lambda: int(stat("pid")[0]) not in (-1, pid), 5, interval=0.005)
+        return time.monotonic() - start
+
+    supervisor = subprocess.Popen(["s6-supervise", service])
+    try:
+        wait_until(lambda: stat("up", "updownfor")[0] == "true" and int(stat("updownfor")[0]) >= 3, 20)
+        assert killed() < 0.8
+        assert killed() > 0.9
+        wait_until(lambda: int(stat("updownfor")[0]) >= 3, 20)
+        subprocess.run(["s6-svc", "-wD", "-T", "5000", "-d", service], check=True)
+        assert stat("up") == ["false"]
+    finally:
+        subprocess.run(["s6-svc", "-xd", service])
+        supervisor.wait(10)
 
 
 def test_a_second_bin_up_of_a_platform_is_refused(tmp_path):

@@ -22,6 +22,7 @@ write_service() {
     {
         echo '#!/bin/bash'
         echo 'exec 2>&1'
+        echo ': >started'
         settings_export "$name"
         echo 'cd /'
         echo 'ulimit -c 0; ulimit -n "$(ulimit -Hn)"'
@@ -29,9 +30,25 @@ write_service() {
     } >"$S6/$name/run.new"
     chmod 0700 "$S6/$name/run.new"
     mv "$S6/$name/run.new" "$S6/$name/run"
+    write_finish "$name"
     directory "$PAAS_DATA_DIR/service-logs/$name" root:root 0700
     printf '#!/bin/sh\nexec s6-log -b n10 s1000000 T %s\n' "$PAAS_DATA_DIR/service-logs/$name" >"$S6/$name/log/run"
     chmod 0700 "$S6/$name/log/run"
+}
+
+# s6 waits a second before it starts again what died. One of our programs that was killed after it had run for a while is
+# started at once; one that keeps dying, or was told to end (SIGTERM), is not. The database needs its pause.
+write_finish() {
+    [ "$1" != postgres ] || return 0
+    cat >"$S6/$1/finish.new" <<'FINISH'
+#!/bin/sh
+# $1: 256 for a death by signal, $2: the signal.
+[ "$1" = 256 ] && [ "$2" != 15 ] && [ $(($(date +%s) - $(stat -c %Y started))) -ge 2 ] || exit 0
+# Heard only once this script has ended.
+{ while kill -0 $$ 2>/dev/null; do sleep 0.01; done; exec s6-svc -u .; } &
+FINISH
+    chmod 0700 "$S6/$1/finish.new"
+    mv "$S6/$1/finish.new" "$S6/$1/finish"
 }
 
 write_services() {
@@ -63,7 +80,8 @@ start_tree() {
         cd /
         # Written by the process itself before it becomes s6-svscan (pid and start time stay): whenever bin/up is killed,
         # bin/down finds the tree.
-        printf '%s %s\n' "$BASHPID" "$(start_time "$BASHPID")" >"$PAAS_RUN_DIR/s6-svscan.pid.new"
+        self=$BASHPID
+        printf '%s %s\n' "$self" "$(start_time "$self")" >"$PAAS_RUN_DIR/s6-svscan.pid.new"
         mv "$PAAS_RUN_DIR/s6-svscan.pid.new" "$PAAS_RUN_DIR/s6-svscan.pid"
         exec setsid s6-svscan -t 0 "$S6" </dev/null >>"$PAAS_DATA_DIR/service-logs/svscan.log" 2>&1 9>&-
     ) &
