@@ -19,7 +19,7 @@ enum EngineProgram {
         Settings: environment PAAS_… over /etc/paas/paas.env.
 
         """
-    static let settingsFile = getenv("PAAS_ENV_FILE").map { String(cString: $0) } ?? "/etc/paas/paas.env"
+    static let settingsFile = "/etc/paas/paas.env"
     /// Whose the socket is, unless `PAAS_USER` names another. `PAAS_GIT_USER` does the same for the user that checks out.
     static let defaultUser = "paas"
     static let teardownGraceSeconds = 10.0
