@@ -95,6 +95,7 @@ let package = Package(
         .testTarget(name: "GitTests", dependencies: ["Git", "OS", "Domain"], swiftSettings: strict),
         .testTarget(name: "ContainersTests", dependencies: ["Containers", "OS", "Domain"], swiftSettings: strict),
         .testTarget(name: "BuilderTests", dependencies: ["Builder", "Domain"], swiftSettings: strict),
+        .testTarget(name: "PaasdTests", dependencies: ["paasd", "Domain", "API"], swiftSettings: strict),
         .testTarget(name: "SchedulerTests", dependencies: ["Scheduler", "Domain"], swiftSettings: strict),
         .testTarget(name: "RouterTests", dependencies: ["Router", "OS", "Domain"], swiftSettings: strict),
         .testTarget(name: "APITests", dependencies: ["API", "Domain", hummingbird, hummingbirdTesting, nioCore, logging], swiftSettings: strict),

@@ -36,6 +36,8 @@ public struct APIDependencies: Sendable {
     public var settings: Settings
     /// The epoch of this paasd, for calls of the engine.
     public var epoch: Int64
+    /// SHA-256 of the built-in admin's token, which lets the admin in also while the database is away.
+    public var adminTokenHash: [UInt8]?
     /// Told of the releases and formations that the API records.
     public var faults: any FaultInjector
     public var clock: @Sendable () -> Timestamp
@@ -45,6 +47,7 @@ public struct APIDependencies: Sendable {
         git: any GitTransport, repositories: any SourceRepositories, scheduler: any SchedulerWakeup,
         routing: any RoutingFeed, logs: any LogReader, status: any StatusSource, tickets: PushTickets,
         ports: PortCapabilities = PortCapabilities(), settings: Settings, epoch: Int64,
+        adminTokenHash: [UInt8]? = nil,
         faults: any FaultInjector = NoFaults(), clock: @escaping @Sendable () -> Timestamp = { Timestamp.now() }
     ) {
         self.store = store
@@ -61,6 +64,7 @@ public struct APIDependencies: Sendable {
         self.ports = ports
         self.settings = settings
         self.epoch = epoch
+        self.adminTokenHash = adminTokenHash
         self.faults = faults
         self.clock = clock
     }

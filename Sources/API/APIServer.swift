@@ -11,21 +11,36 @@ import NIOCore
 /// The control plane's front: REST, git over HTTP and event streams on `PAAS_API_ADDRESS`, and the routing table on a
 /// socket of its own for routers.
 public struct APIServer: Sendable {
-    private let dependencies: APIDependencies
+    private let settings: Settings
     private let address: ListenAddress
     private let logger: Logger
+    private let api = StartingResponder<APIResponder>()
+    private let routing = StartingResponder<RoutingResponder>()
 
+    /// Answers nothing but that it is starting until `begin` is called.
     /// - Throws: `invalid` if the address can't be used, or is not loopback while plain HTTP isn't allowed there.
-    public init(_ dependencies: APIDependencies, logger: Logger) throws(PaaSError) {
-        self.dependencies = dependencies
+    public init(settings: Settings, logger: Logger) throws(PaaSError) {
+        self.settings = settings
         self.logger = logger
-        address = try ListenAddress(dependencies.settings.apiAddress)
-        guard address.isLoopback || dependencies.settings.apiPlaintext else {
+        address = try ListenAddress(settings.apiAddress)
+        guard address.isLoopback || settings.apiPlaintext else {
             throw PaaSError(
                 .invalid,
-                "PAAS_API_ADDRESS \(dependencies.settings.apiAddress) is not loopback, and tokens would cross the network in clear; use 127.0.0.1 behind a TLS proxy, or set PAAS_API_PLAINTEXT=1"
+                "PAAS_API_ADDRESS \(settings.apiAddress) is not loopback, and tokens would cross the network in clear; use 127.0.0.1 behind a TLS proxy, or set PAAS_API_PLAINTEXT=1"
             )
         }
+    }
+
+    /// One that has begun.
+    public init(_ dependencies: APIDependencies, logger: Logger) throws(PaaSError) {
+        try self.init(settings: dependencies.settings, logger: logger)
+        begin(dependencies)
+    }
+
+    /// The other parts are there: requests are answered from now on.
+    public func begin(_ dependencies: APIDependencies) {
+        api.begin(responder(dependencies))
+        routing.begin(RoutingResponder(feed: dependencies.routing))
     }
 
     /// Serves until the task is cancelled or a socket can't be opened.
@@ -43,7 +58,7 @@ public struct APIServer: Sendable {
     /// REST and git over HTTP.
     public func publicApplication(onRunning: @escaping @Sendable () -> Void = {}) -> some ApplicationProtocol {
         Application(
-            responder: responder(),
+            responder: api,
             configuration: ApplicationConfiguration(
                 address: .hostname(address.host, port: address.port), serverName: "slipway"),
             onServerRunning: { _ in onRunning() }, logger: logger)
@@ -52,10 +67,10 @@ public struct APIServer: Sendable {
     /// The routing table, on `Settings.tableSocket`. Whoever can reach the socket may read the table: its directory has to
     /// be closed to all but the routers' user.
     public func routingApplication(onRunning: @escaping @Sendable () -> Void = {}) -> some ApplicationProtocol {
-        let path = dependencies.settings.tableSocket
+        let path = settings.tableSocket
         let logger = logger
         return Application(
-            responder: RoutingResponder(feed: dependencies.routing),
+            responder: routing,
             configuration: ApplicationConfiguration(
                 address: .unixDomainSocket(path: path), serverName: "slipway"),
             onServerRunning: { _ in
@@ -67,8 +82,8 @@ public struct APIServer: Sendable {
             }, logger: logger)
     }
 
-    private func responder() -> APIResponder {
-        let authenticator = Authenticator(store: dependencies.store)
+    private func responder(_ dependencies: APIDependencies) -> APIResponder {
+        let authenticator = Authenticator(store: dependencies.store, adminTokenHash: dependencies.adminTokenHash)
         let stackBuilds = StackBuilds(engine: dependencies.buildEngine, epoch: dependencies.epoch, logger: logger)
         let routes =
             AppEndpoints(dependencies: dependencies).routes + ConfigEndpoints(dependencies: dependencies).routes

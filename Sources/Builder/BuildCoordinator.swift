@@ -3,14 +3,14 @@ import Logging
 
 /// Builds as the API and the push see them, and the loop that drives them. One per paasd.
 ///
-/// `run()` first repairs and adopts what an earlier paasd left, then drives every build in a task of its own. Builds may be
-/// started before `run()` is called; they wait for it.
+/// `run()` adopts the builds that an earlier paasd left and repairs and sweeps beside them. Every build is driven in a task of
+/// its own.
 public actor BuildCoordinator: BuildService {
     private let parts: BuildParts
     private let watch = ContainerWatch()
     private let slots: BuildSlots
-    private let gate = Signal()
-    private var adopted = false
+    /// No slug file is without a row any more, but for builds of this paasd.
+    private let slugsChecked = Gate()
     /// Builds that are driven, and those that were until a moment ago.
     private var driven: [BuildID: BuildProgress] = [:]
     private var tasks: [BuildID: Task<Void, Never>] = [:]
@@ -18,6 +18,8 @@ public actor BuildCoordinator: BuildService {
     private var recent: [BuildID] = []
     /// Pinned, row not yet written: not to be repaired away.
     private var opening: Set<BuildID> = []
+    /// Builds that were taken up again because nobody drove them: how often, and not before when once more.
+    private var retries: [BuildID: (count: Int, next: ContinuousClock.Instant)] = [:]
 
     public init(_ parts: BuildParts) {
         self.parts = parts
@@ -29,6 +31,13 @@ public actor BuildCoordinator: BuildService {
     public func start(_ app: App, source: Build.Source, options: Build.Options, actor: Principal)
         async throws(PaaSError) -> Build
     {
+        try await start(app, source: source, options: options, actor: actor, patience: .zero)
+    }
+
+    /// - Parameter patience: how long a part of the platform that is away is waited for.
+    func start(
+        _ app: App, source: Build.Source, options: Build.Options, actor: Principal, patience: Duration
+    ) async throws(PaaSError) -> Build {
         guard actor.mayChangeApps, actor.maySee(space: app.space) else {
             throw PaaSError(.forbidden, "this token may not build \(app.name)")
         }
@@ -38,16 +47,22 @@ public actor BuildCoordinator: BuildService {
         let id = BuildID.random()
         opening.insert(id)
         defer { opening.remove(id) }
-        try await parts.sources.pin(app: app.id, build: id, commit: commit)
+        let parts = parts
+        try await patiently(patience) { () async throws(PaaSError) in
+            try await parts.sources.pin(app: app.id, build: id, commit: commit)
+        }
         parts.faults.reached(.refPinned)
         let build: Build
         do throws(PaaSError) {
-            build = try await parts.store.createBuild(
-                BuildRequest(id: id, app: app.id, source: source, options: options, createdBy: actor.name),
-                now: parts.now())
+            // With the same id: a row whose answer got lost is found, not made again.
+            build = try await patiently(patience) { () async throws(PaaSError) in
+                try await parts.store.createBuild(
+                    BuildRequest(id: id, app: app.id, source: source, options: options, createdBy: actor.name),
+                    now: parts.now())
+            }
         } catch {
             // An answer that got lost: the row may be there, and then the pin must stay. The repair at start knows.
-            if error.code != .unavailable && error.code != .stale {
+            if error.code != .unavailable && error.code != .stale && error.code != .cancelled {
                 do throws(PaaSError) {
                     try await parts.sources.unpin(app: app.id, build: id)
                 } catch {
@@ -60,6 +75,21 @@ public actor BuildCoordinator: BuildService {
         parts.faults.reached(.buildRecorded)
         drive(id, adopted: false)
         return build
+    }
+
+    /// - Throws: `invalid` when what is pushed to a branch is no commit.
+    func requireCommit(_ app: App, _ command: PushCommand) async throws(PaaSError) {
+        do throws(PaaSError) {
+            _ = try await patiently(BuildRun.patience) { () async throws(PaaSError) in
+                try await parts.sources.commitInfo(app: app.id, commit: command.new)
+            }
+        } catch  where error.code == .notFound || error.code == .invalid {
+            let branch = command.ref.dropFirst(11)
+            throw PaaSError(
+                .invalid,
+                "\(branch) must be a commit, and this is a tag or another object; to deploy the commit of a tag: git push paas TAG^{}:\(branch)",
+                cause: error)
+        }
     }
 
     public func cancel(_ build: BuildID) async throws(PaaSError) {
@@ -85,20 +115,22 @@ public actor BuildCoordinator: BuildService {
     }
 
     public func outcome(_ build: BuildID) async throws(PaaSError) -> BuildOutcome {
-        var outcome: BuildOutcome?
-        while outcome == nil {
-            let known = try await parts.store.build(build)
-            guard let progress = try await attach(known) else { return try await settled(known) }
-            await progress.waitForEnd()
-            outcome = progress.outcome
-            if Task.isCancelled { throw PaaSError(.cancelled, "waiting for build \(known.number) was given up") }
+        while true {
+            if let outcome = try await decision(build) { return outcome }
             // Its driver stopped without an end: the build stays for the next look, this one included.
-            if outcome == nil {
-                await progress.signal.wait(after: progress.signal.version, timeout: .milliseconds(500))
+            do { try await Task.sleep(for: .milliseconds(500)) } catch {
+                throw PaaSError(.cancelled, "waiting for a build was given up")
             }
         }
-        guard let outcome else { throw PaaSError(.internal, "a build ended without an outcome") }
-        return outcome
+    }
+
+    /// Waits as `outcome` does; nil when whoever drives the build stopped without an end.
+    func decision(_ build: BuildID) async throws(PaaSError) -> BuildOutcome? {
+        let known = try await parts.store.build(build)
+        guard let progress = try await attach(known) else { return try await settled(known) }
+        await progress.waitForEnd()
+        if Task.isCancelled { throw PaaSError(.cancelled, "waiting for build \(known.number) was given up") }
+        return progress.outcome
     }
 
     public func purgeCache(_ app: AppID) async throws(PaaSError) {
@@ -118,31 +150,36 @@ public actor BuildCoordinator: BuildService {
 
     // MARK: The loop
 
-    /// Repairs and adopts, then drives builds until the task is cancelled, which leaves every build to the next paasd.
+    /// Adopts, repairs and drives builds until the task is cancelled, which leaves every build to the next paasd.
     /// - Throws: `stale` when another paasd is in charge.
     public func run() async throws {
-        let (watch, parts) = (watch, parts)
+        let (watch, parts, slugsChecked) = (watch, parts, slugsChecked)
+        let repair = BuildRepair(parts: parts) { [weak self] id in await self?.opening.contains(id) ?? false }
+        let sweep = BuildSweep(parts: parts, watch: watch) { [weak self] id in await self?.isFree(id) == false }
         let following = Task { try await watch.run(parts.engine, epoch: parts.epoch, logger: parts.logger) }
-        let looking = Task { try await self.keepLooking() }
+        let others = [
+            Task { await self.keepLooking() },
+            Task { await repair.run { slugsChecked.open() } },
+            Task { await sweep.run() },
+        ]
         let result = await withTaskCancellationHandler {
             // Only another paasd in charge ends it by itself.
             let result = await following.result
-            looking.cancel()
-            _ = await looking.result
+            for task in others { task.cancel() }
+            for task in others { await task.value }
             return result
         } onCancel: {
             following.cancel()
-            looking.cancel()
+            for task in others { task.cancel() }
         }
         await stopDriving()
         try result.get()
     }
 
-    private func keepLooking() async throws(PaaSError) {
-        try await adopt()
+    private func keepLooking() async {
         while !Task.isCancelled {
-            do { try await Task.sleep(for: .seconds(2)) } catch { return }
             await lookAgain()
+            do { try await Task.sleep(for: .seconds(2)) } catch { return }
         }
     }
 
@@ -152,27 +189,36 @@ public actor BuildCoordinator: BuildService {
         for task in all { await task.value }
     }
 
-    /// Repairs what an earlier paasd left half done and takes over its builds. `run` calls it; calling it before (so that
-    /// nothing else is served until it is through) is fine.
-    public func adopt() async throws(PaaSError) {
-        if adopted { return }
-        let repair = BuildRepair(parts: parts)
-        try await repair.run(opening: opening)
-        adopted = true
-        await lookAgain()
-        gate.raise()
-    }
-
-    /// Takes up what nobody drives: after a start, and after failures that left a build to this.
+    /// Takes up what nobody drives, after a start and after failures that left a build to this, and hears of wishes to cancel
+    /// that came another way than by `cancel`: with the deletion of the app.
     private func lookAgain() async {
         do throws(PaaSError) {
-            for build in try await parts.store.activeBuilds() where isFree(build.id) { drive(build.id, adopted: true) }
-            for build in try await parts.store.buildsAwaitingRef() where isFree(build.id) {
-                drive(build.id, adopted: true)
+            let active = try await parts.store.activeBuilds()
+            for build in active {
+                if let progress = driven[build.id], tasks[build.id] != nil, !progress.cancelRequested {
+                    if try await parts.store.cancelRequested(build.id) { progress.requestCancel() }
+                } else {
+                    takeUp(build.id)
+                }
             }
+            let awaiting = try await parts.store.buildsAwaitingRef()
+            for build in awaiting { takeUp(build.id) }
+            let left = Set((active + awaiting).map(\.id))
+            retries = retries.filter { left.contains($0.key) }
         } catch {
+            if error.code == .notFound { return }
             parts.logger.warning("builds can't be looked at", metadata: ["error": "\(ErrorChain(error))"])
         }
+    }
+
+    /// Ever more seldom what is left again and again: a ref that can't be moved must not fill logs.
+    private func takeUp(_ id: BuildID) {
+        guard isFree(id) else { return }
+        let now = ContinuousClock.now
+        let count = retries[id]?.count ?? 0
+        if let next = retries[id]?.next, now < next { return }
+        retries[id] = (count + 1, now + min(.seconds(2) * (1 << min(count, 10)), .seconds(600)))
+        drive(id, adopted: true)
     }
 
     private func isFree(_ id: BuildID) -> Bool { tasks[id] == nil && !opening.contains(id) }
@@ -182,28 +228,25 @@ public actor BuildCoordinator: BuildService {
         let progress = BuildProgress()
         driven[id] = progress
         recent.removeAll { $0 == id }
-        let (parts, watch, slots, gate) = (parts, watch, slots, gate)
+        let (parts, watch, slots, slugsChecked) = (parts, watch, slots, slugsChecked)
         tasks[id] = Task {
-            // What waits here was started before the repair was through.
-            while !self.adopted && !Task.isCancelled {
-                let version = gate.version
-                if self.adopted { break }
-                await gate.wait(after: version)
-            }
             do throws(PaaSError) {
                 if wasThere, try await parts.store.cancelRequested(id) { progress.requestCancel() }
             } catch {
-                parts.logger.warning("a wish to cancel can't be read", metadata: ["error": "\(ErrorChain(error))"])
+                parts.logger.warning("a wish to cancel can't be read yet", metadata: ["error": "\(ErrorChain(error))"])
             }
             let run = BuildRun(
-                parts: parts, watch: watch, slots: slots, progress: progress, id: id, adopted: wasThere)
+                parts: parts, watch: watch, slots: slots, slugsChecked: slugsChecked, progress: progress, id: id,
+                adopted: wasThere)
             await run.run()
-            self.ended(id)
+            self.ended(id, progress)
         }
         return progress
     }
 
-    private func ended(_ id: BuildID) {
+    private func ended(_ id: BuildID, _ progress: BuildProgress) {
+        // It may have been taken up anew since its end was told.
+        guard driven[id] === progress else { return }
         tasks[id] = nil
         recent.append(id)
         while recent.count > 100 { driven[recent.removeFirst()] = nil }
@@ -216,9 +259,8 @@ public actor BuildCoordinator: BuildService {
         case .failed, .cancelled: return nil
         case .queued, .running: break
         case .succeeded:
-            guard let version = build.release, !build.refMoved, !build.options.noWait else { return nil }
-            let state = try await parts.store.releaseState(build.app, version: version).state
-            guard state == .pending || state == .rolling else { return nil }
+            guard let version = build.release, !build.refMoved else { return nil }
+            if try await parts.store.releaseState(build.app, version: version).state == .failed { return nil }
         }
         // The store was asked meanwhile: somebody else may have been quicker.
         if let progress = driven[build.id], !progress.ended { return progress }

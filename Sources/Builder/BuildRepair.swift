@@ -1,114 +1,121 @@
 import Domain
 import Logging
 
-/// What is done once at start, before any build is driven: each durable step is repaired from the one before it.
+/// What is done once after a start, beside the builds: each durable step is repaired from the one before it. A part that is
+/// away is waited for; one thing that can't be repaired keeps nothing else from it.
+///
+/// Containers and volumes of builds are `BuildSweep`'s.
 struct BuildRepair: Sendable {
     let parts: BuildParts
+    /// Whether this paasd is opening the build right now: pinned, its row perhaps not yet written.
+    let isOpening: @Sendable (BuildID) async -> Bool
 
-    /// - Parameter opening: builds that this paasd is opening right now.
-    /// - Throws: `stale` only. Anything else is logged and left for the next start: a repair that can't be done must not keep
-    ///   the platform from working.
-    func run(opening: Set<BuildID>) async throws(PaaSError) {
-        try await attempt("pins and repositories") { () async throws(PaaSError) in try await repositories(opening) }
-        try await attempt("slug files") { () async throws(PaaSError) in try await slugs() }
-        try await attempt("build containers and volumes") { () async throws(PaaSError) in try await volumes() }
-        try await attempt("build logs") { () async throws(PaaSError) in try await logs(opening) }
+    /// Returns when all is repaired or the task is cancelled.
+    /// - Parameter slugsChecked: called once slug files without a row are gone: a slug that is packed before that could be
+    ///   mistaken for one of them.
+    func run(slugsChecked: @escaping @Sendable () -> Void) async {
+        await withDiscardingTaskGroup { group in
+            group.addTask {
+                await untilDone("slug files") { () async throws(PaaSError) in try await slugs() }
+                slugsChecked()
+            }
+            group.addTask {
+                await untilDone("pins and repositories") { () async throws(PaaSError) in try await repositories() }
+            }
+            group.addTask { await untilDone("build logs") { () async throws(PaaSError) in try await logs() } }
+        }
     }
 
-    private func attempt(
-        _ what: String, _ work: @Sendable () async throws(PaaSError) -> Void
-    ) async throws(PaaSError) {
+    private func untilDone(_ what: String, _ work: @Sendable () async throws(PaaSError) -> Void) async {
         var pause = Duration.milliseconds(100)
-        let start = ContinuousClock.now
-        while true {
+        var told = false
+        while !Task.isCancelled {
             do throws(PaaSError) {
                 return try await work()
             } catch {
-                if error.code == .stale || Task.isCancelled { throw error }
-                guard error.code == .unavailable, ContinuousClock.now - start < .seconds(10) else {
+                if error.code == .stale { return }
+                guard error.code == .unavailable else {
                     parts.logger.error(
-                        "repair at start failed", metadata: ["what": "\(what)", "error": "\(ErrorChain(error))"])
+                        "a repair failed and is left to the next start",
+                        metadata: ["what": "\(what)", "error": "\(ErrorChain(error))"])
                     return
                 }
+                if !told {
+                    parts.logger.warning(
+                        "a repair waits for a part of the platform",
+                        metadata: ["what": "\(what)", "error": "\(ErrorChain(error))"])
+                }
+                told = true
             }
             do { try await Task.sleep(for: pause) } catch { return }
-            pause = min(pause * 2, .seconds(1))
+            pause = min(pause * 2, .seconds(5))
         }
     }
 
-    /// Lists are read before rows: what comes in between has a row already when it shows.
-    private func repositories(_ opening: Set<BuildID>) async throws(PaaSError) {
-        let found = try await parts.sources.list()
-        let apps = try await parts.store.knownApps()
-        for app in found {
-            guard apps.contains(app) else {
-                try await parts.sources.remove(app: app)
-                parts.logger.notice("removed a repository without an app", metadata: ["app": "\(app)"])
-                continue
-            }
-            let pins = try await parts.sources.pins(app: app)
-            if pins.isEmpty { continue }
-            let builds = try await parts.store.knownBuilds(app)
-            for pin in pins where !builds.contains(pin) && !opening.contains(pin) {
-                try await parts.sources.unpin(app: app, build: pin)
-                parts.logger.notice("removed a pin without a build", metadata: ["build": "\(pin)"])
-            }
+    /// - Throws: only what ends the round.
+    private func item(
+        _ what: String, _ id: some CustomStringConvertible & Sendable, _ work: () async throws(PaaSError) -> Void
+    ) async throws(PaaSError) {
+        do throws(PaaSError) {
+            try await work()
+        } catch {
+            if error.code == .unavailable || error.code == .stale { throw error }
+            parts.logger.error(
+                "can't repair", metadata: ["what": "\(what)", "id": "\(id)", "error": "\(ErrorChain(error))"])
         }
     }
+
+    // Lists are read before rows: what comes in between has a row already when it shows.
 
     private func slugs() async throws(PaaSError) {
         let files = try await parts.buildEngine.listSlugs()
         let rows = try await parts.store.knownSlugs()
         for digest in files where !rows.contains(digest) {
-            try await parts.buildEngine.removeSlug(digest, epoch: parts.epoch)
-            parts.logger.notice("removed a slug without a row", metadata: ["slug": "\(digest)"])
-        }
-    }
-
-    private func volumes() async throws(PaaSError) {
-        let seen = try await ContainerWatch.freshList(parts.engine, epoch: parts.epoch)
-        let containers = seen.filter(\.isBuild).map { ($0.app, BuildID($0.id.uuid)) }
-        for (_, build) in containers {
-            guard try await final(build) != nil else { continue }
-            let container = InstanceID(build.uuid)
-            try await parts.engine.stop(container, graceSeconds: 0, epoch: parts.epoch)
-            try await parts.engine.remove(container, epoch: parts.epoch)
-        }
-        for build in try await parts.buildEngine.listBuildVolumes() {
-            guard let state = try await final(build) else { continue }
-            // Without its row (the app is gone) nothing but the volume itself is touched.
-            let app: AppID
-            switch state {
-            case .known(let known): app = known.app
-            case .unknown: app = containers.first { $0.1 == build }?.0 ?? AppID(build.uuid)
+            try await item("a slug without a row", digest) { () async throws(PaaSError) in
+                try await parts.buildEngine.removeSlug(digest, epoch: parts.epoch)
+                parts.logger.notice("removed a slug without a row", metadata: ["slug": "\(digest)"])
             }
-            let keep = if case .known(let known) = state { known.state == .succeeded } else { false }
-            try await parts.buildEngine.finishBuildVolume(
-                build: build, app: app, keepCache: keep, epoch: parts.epoch)
-            parts.logger.notice("removed the volume of a finished build", metadata: ["build": "\(build)"])
         }
     }
 
-    private enum Final {
-        case known(Build)
-        case unknown
-    }
-
-    /// Nil for a build that is still to be driven.
-    private func final(_ id: BuildID) async throws(PaaSError) -> Final? {
-        do throws(PaaSError) {
-            let build = try await parts.store.build(id)
-            return build.state.isFinal ? .known(build) : nil
-        } catch  where error.code == .notFound {
-            return .unknown
+    private func repositories() async throws(PaaSError) {
+        let found = try await parts.sources.list()
+        let apps = try await parts.store.knownApps()
+        for app in found {
+            try await item("a repository", app) { () async throws(PaaSError) in
+                guard apps.contains(app) else {
+                    // Not removed: after a restore from a backup it may be the only copy of a newer app's source.
+                    try await parts.sources.setAside(app: app)
+                    parts.logger.notice("set a repository without an app aside", metadata: ["app": "\(app)"])
+                    return
+                }
+                try await pins(app)
+            }
         }
     }
 
-    private func logs(_ opening: Set<BuildID>) async throws(PaaSError) {
+    private func pins(_ app: AppID) async throws(PaaSError) {
+        let pins = try await parts.sources.pins(app: app)
+        if pins.isEmpty { return }
+        let builds = try await parts.store.knownBuilds(app)
+        for pin in pins where !builds.contains(pin) {
+            // Asked again, in this order: a build that is no longer being opened has its row by now, or never will.
+            if await isOpening(pin) { continue }
+            if try await parts.store.knownBuilds(app).contains(pin) { continue }
+            try await parts.sources.unpin(app: app, build: pin)
+            parts.logger.notice("removed a pin without a build", metadata: ["build": "\(pin)"])
+        }
+    }
+
+    private func logs() async throws(PaaSError) {
         let kept = try await parts.log.list()
         if kept.isEmpty { return }
-        var known: Set<BuildID> = opening
+        var known: Set<BuildID> = []
         for app in try await parts.store.knownApps() { known.formUnion(try await parts.store.knownBuilds(app)) }
-        for build in kept where !known.contains(build) { try await parts.log.remove(build) }
+        for build in kept where !known.contains(build) {
+            try await item("the log of a build that is gone", build) { () async throws(PaaSError) in
+                try await parts.log.remove(build)
+            }
+        }
     }
 }

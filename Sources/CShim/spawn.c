@@ -27,7 +27,7 @@ static int set_limit(int resource, int64_t value) {
 }
 
 // Runs in the child of a multi-threaded process: async-signal-safe calls only.
-static int child_setup(const struct slipway_spawn *spec, int report) {
+static int child_setup(const struct slipway_spawn *spec, int report, pid_t parent) {
     // Move every source out of the way of the target numbers first, so that no dup2 overwrites a source still needed.
     int moved[MAX_FDS];
     int devnull = -1;
@@ -54,6 +54,13 @@ static int child_setup(const struct slipway_spawn *spec, int report) {
         if (write(fd, "0", 1) != 1) return -errno;
         close(fd);
     }
+    if (spec->oom_score_adj) {
+        int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+        if (fd < 0) return -errno;
+        ssize_t length = (ssize_t)strlen(spec->oom_score_adj);
+        if (write(fd, spec->oom_score_adj, (size_t)length) != length) return -errno;
+        close(fd);
+    }
     if (spec->new_session && setsid() < 0) return -errno;
     if (spec->cwd && chdir(spec->cwd) != 0) return -errno;
     if (spec->umask_value >= 0) umask((mode_t)spec->umask_value);
@@ -67,7 +74,12 @@ static int child_setup(const struct slipway_spawn *spec, int report) {
         if (syscall(SYS_setresgid, spec->gid, spec->gid, spec->gid) != 0) return -errno;
         if (syscall(SYS_setresuid, spec->uid, spec->uid, spec->uid) != 0) return -errno;
     }
-    if (spec->parent_death_signal && prctl(PR_SET_PDEATHSIG, spec->parent_death_signal) != 0) return -errno;
+    if (spec->parent_death_signal) {
+        // A change of the user would clear it, so it comes last.
+        if (prctl(PR_SET_PDEATHSIG, spec->parent_death_signal) != 0) return -errno;
+        // The parent may have ended before.
+        if (getppid() != parent) return -ESRCH;
+    }
     execve(spec->path, spec->argv, spec->envp);
     int error = -errno;
     (void)!write(kept, &error, sizeof error);
@@ -81,6 +93,7 @@ pid_t slipway_spawn_child(const struct slipway_spawn *spec) {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &before);
+    pid_t parent = getpid();
     pid_t pid = fork();
     if (pid == 0) {
         struct sigaction reset;
@@ -91,7 +104,7 @@ pid_t slipway_spawn_child(const struct slipway_spawn *spec) {
         sigset_t none;
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
-        int error = child_setup(spec, report[1]);
+        int error = child_setup(spec, report[1], parent);
         (void)!write(report[1], &error, sizeof error);
         _exit(127);
     }

@@ -42,6 +42,7 @@ public final class GitClient: SourceRepositories, GitTransport {
 
     public func create(app: AppID) async throws(PaaSError) { _ = try await call(.create(app: app)) }
     public func remove(app: AppID) async throws(PaaSError) { _ = try await call(.remove(app: app)) }
+    public func setAside(app: AppID) async throws(PaaSError) { _ = try await call(.setAside(app: app)) }
 
     public func list() async throws(PaaSError) -> [AppID] {
         guard case .apps(let apps) = try await call(.list) else { throw Self.unexpected() }
@@ -104,7 +105,7 @@ public final class GitClient: SourceRepositories, GitTransport {
         -> any GitExchange
     {
         try await open(
-            .exchange(app: app, service: service, advertise: true, protocolVersion: protocolVersion, ticket: nil))
+            GitExchangeCall(app: app, service: service, advertise: true, protocolVersion: protocolVersion))
     }
 
     public func serve(app: AppID, service: GitService, protocolVersion: String?, ticket: String?)
@@ -112,12 +113,13 @@ public final class GitClient: SourceRepositories, GitTransport {
         -> any GitExchange
     {
         try await open(
-            .exchange(app: app, service: service, advertise: false, protocolVersion: protocolVersion, ticket: ticket))
+            GitExchangeCall(
+                app: app, service: service, advertise: false, protocolVersion: protocolVersion, ticket: ticket))
     }
 
-    private func open(_ call: GitCall) async throws(PaaSError) -> any GitExchange {
+    private func open(_ call: GitExchangeCall) async throws(PaaSError) -> any GitExchange {
         let socket = socket
-        let request = try GitWire.encode(call)
+        let request = try GitWire.encode(GitCall.exchange(call))
         let channel = try await executor.run { () throws(PaaSError) -> FrameChannel in
             let channel = try Self.connect(socket)
             do throws(SystemError) { try channel.send(request) } catch {
@@ -125,17 +127,22 @@ public final class GitClient: SourceRepositories, GitTransport {
             }
             return channel
         }
-        return SocketExchange(channel)
+        return SocketExchange(channel, verb: call.verb)
     }
 }
 
 /// One run of a git program at the other end of a socket. Two threads of its own: reading waits as long as a build takes.
 final class SocketExchange: GitExchange {
     private let channel: FrameChannel
+    private let verb: String
+    private let hasReplied = Mutex(false)
     private let reader = BlockingExecutor("git-read", width: 1)
     private let writer = BlockingExecutor("git-write", width: 1)
 
-    init(_ channel: FrameChannel) { self.channel = channel }
+    init(_ channel: FrameChannel, verb: String) {
+        self.channel = channel
+        self.verb = verb
+    }
 
     deinit {
         channel.shutdown()
@@ -182,10 +189,29 @@ final class SocketExchange: GitExchange {
         guard let frame, let tag = frame.first else {
             throw PaaSError(.unavailable, "the git service was interrupted; try again")
         }
-        if tag == GitFrame.output { return Array(frame.dropFirst()) }
-        // A push that was declined ends with a status other than 0, but has its whole reply; git's client reads the reasons
-        // there. What git said on standard error is in paas-git's log.
-        return nil
+        let body = frame.dropFirst()
+        switch tag {
+        case GitFrame.output:
+            hasReplied.withLock { $0 = true }
+            return Array(body)
+        case GitFrame.failed: throw try GitWire.decode(ErrorReport.self, Array(body)).asError
+        default:
+            try checkEnd(String(decoding: body, as: UTF8.self))
+            return nil
+        }
+    }
+
+    /// A push that was declined may end with a status other than 0, but has its whole reply; git's client reads the reasons
+    /// there. A program that was killed left half a reply, and one that said nothing left nobody the wiser.
+    private func checkEnd(_ report: String) throws(PaaSError) {
+        let parts = report.split(separator: " ", maxSplits: 1)
+        let status = parts.first.flatMap { Int32($0) } ?? -1
+        let isKilled = status > 128 || status < 0
+        guard status != 0, isKilled || !hasReplied.withLock({ $0 }) else { return }
+        throw PaaSError(
+            .internal,
+            "git \(verb) \(isKilled ? "was ended before its reply was complete" : "ended without a reply") (status \(status)); try again, and if that does not help, the log of paas-git has the details",
+            cause: PaaSError(.internal, parts.count > 1 ? String(parts[1]) : "nothing on standard error"))
     }
 
     func close() async { channel.shutdown() }

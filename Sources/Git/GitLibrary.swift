@@ -4,7 +4,10 @@ import Domain
 /// libgit2, used in a process of its own for each piece of work. Nothing of it is shared between threads: libgit2's objects
 /// are not made for that, and its error text belongs to the thread.
 enum GitLibrary {
-    static func start() { git_libgit2_init() }
+    static func start() throws(PaaSError) {
+        try check("start libgit2", git_libgit2_init())
+        try check("make libgit2 write through to disk", slipway_git2_fsync())
+    }
 
     /// Turns a negative result into an error. `notFound` for GIT_ENOTFOUND.
     @discardableResult

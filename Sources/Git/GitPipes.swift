@@ -1,20 +1,27 @@
+import Domain
 import Glibc
 import OS
 import Synchronization
 
-/// What comes from the pusher, into the standard input of git.
+/// What comes from git's client, into the standard input of git.
 final class InputFeed: Sendable {
-    private let target: Mutex<Int32?>
-    private let first: [UInt8]
-    private let ended: Bool
+    /// How much is taken between two looks at the disk.
+    private static let lookBytes = 16 << 20
 
-    /// - Parameters:
-    ///   - first: input that was read already.
-    ///   - ended: nothing follows it.
-    init(_ target: consuming OwnedFD, first: [UInt8], ended: Bool) {
+    private let target: Mutex<Int32?>
+    private let channel: FrameChannel
+    private let idleSeconds: Int
+    /// Throws when no more may be taken.
+    private let look: @Sendable () throws(PaaSError) -> Void
+
+    init(
+        _ target: consuming OwnedFD, from channel: FrameChannel, idleSeconds: Int,
+        look: @escaping @Sendable () throws(PaaSError) -> Void
+    ) {
         self.target = Mutex(target.release())
-        self.first = first
-        self.ended = ended
+        self.channel = channel
+        self.idleSeconds = idleSeconds
+        self.look = look
     }
 
     deinit { close() }
@@ -26,51 +33,77 @@ final class InputFeed: Sendable {
         }
     }
 
-    /// Runs until the peer said that its input ended, or is gone (then `lost` is called).
-    func pump(from channel: FrameChannel, lost: () -> Void) {
-        if let fd = target.withLock({ $0 }) {
-            do { try write(fd, first[...]) } catch { close() }
-        }
-        if ended { close() }
-        while true {
-            let frame: [UInt8]?
-            do { frame = try channel.receive() } catch { frame = nil }
-            guard let frame, let tag = frame.first else {
-                close()
-                return lost()
+    /// Runs until the peer is gone, then calls `lost`; with an error if the peer may be told why.
+    /// - Parameters:
+    ///   - first: input that was read already.
+    ///   - ended: nothing follows it.
+    func pump(first: [UInt8], ended: Bool, lost: (PaaSError?) -> Void) {
+        defer { close() }
+        var sinceLook = 0
+        do throws(PaaSError) {
+            write(first[...])
+            if ended { try end() }
+            while let frame = try Self.next(channel, idleSeconds), let tag = frame.first {
+                if tag == GitFrame.endOfInput {
+                    try end()
+                } else if tag == GitFrame.input {
+                    sinceLook += frame.count
+                    if sinceLook >= Self.lookBytes {
+                        try look()
+                        sinceLook = 0
+                    }
+                    write(frame.dropFirst())
+                }
             }
-            if tag == GitFrame.endOfInput {
-                close()
-            } else if tag == GitFrame.input, let fd = target.withLock({ $0 }) {
-                // Only this thread writes and closes. A program that ended before it read all is seen by its exit status.
-                do { try write(fd, frame.dropFirst()) } catch { close() }
-            }
+            lost(nil)
+        } catch {
+            lost(error)
         }
     }
 
-    private func write(_ fd: Int32, _ bytes: ArraySlice<UInt8>) throws(SystemError) {
+    /// The next frame; nil when the peer is gone.
+    static func next(_ channel: FrameChannel, _ idleSeconds: Int) throws(PaaSError) -> [UInt8]? {
+        do throws(SystemError) {
+            return try channel.receive()
+        } catch {
+            guard error.errno == EAGAIN else { return nil }
+            throw PaaSError(
+                .timeout, "git sent nothing for \(idleSeconds) seconds in the middle of its request; try again",
+                source: .client)
+        }
+    }
+
+    /// From here on the client has nothing to say, however long its push takes.
+    private func end() throws(PaaSError) {
+        close()
+        do throws(SystemError) {
+            try channel.limitIdle(receiveSeconds: 0, sendSeconds: idleSeconds)
+        } catch {
+            throw error.asPaaSError("the connection of a push can't be set up; push again")
+        }
+    }
+
+    /// Only the pumping thread writes and closes. A program that ended before it read all is seen by its exit status.
+    private func write(_ bytes: ArraySlice<UInt8>) {
+        guard let fd = target.withLock({ $0 }) else { return }
         var rest = bytes
         while !rest.isEmpty {
-            let n = try Syscall.check("write to git") {
-                rest.withUnsafeBytes { Glibc.write(fd, $0.baseAddress, $0.count) }
-            }
+            let n = rest.withUnsafeBytes { Glibc.write(fd, $0.baseAddress, $0.count) }
+            if n < 0 && errno == EINTR { continue }
+            guard n > 0 else { return close() }
             rest = rest.dropFirst(n)
         }
     }
 }
 
 /// The last two kilobytes of what a program wrote to its standard error.
-final class OutputTail: Sendable {
-    private let kept = Mutex<[UInt8]>([])
+struct OutputTail {
+    private var kept: [UInt8] = []
 
-    var text: String { kept.withLock { String(decoding: $0, as: UTF8.self) } }
+    var text: String { String(decoding: kept, as: UTF8.self) }
 
-    func drain(_ source: borrowing OwnedFD) {
-        while let part = try? source.read(upTo: 4096), !part.isEmpty {
-            kept.withLock { kept in
-                kept.append(contentsOf: part)
-                if kept.count > 2048 { kept.removeFirst(kept.count - 2048) }
-            }
-        }
+    mutating func append(_ part: [UInt8]) {
+        kept += part
+        if kept.count > 2048 { kept.removeFirst(kept.count - 2048) }
     }
 }

@@ -5,6 +5,7 @@ import FoundationEssentials
 enum GitCall: Codable, Sendable {
     case create(app: AppID)
     case remove(app: AppID)
+    case setAside(app: AppID)
     case list
     case pin(app: AppID, build: BuildID, commit: String)
     case unpin(app: AppID, build: BuildID)
@@ -16,10 +17,26 @@ enum GitCall: Codable, Sendable {
     case updateRef(app: AppID, ref: String, old: String?, new: String)
     case readRef(app: AppID, ref: String)
     case setHead(app: AppID, branch: String)
-    /// Takes commits off the list of shallow ones that need not be on it (any more).
-    case tidyShallow(app: AppID)
+    /// Which of these commits need not be on the list of shallow ones (any more).
+    case needless(app: AppID, shallow: [String])
     /// Turns the connection into a stream: `GitFrame`s both ways.
-    case exchange(app: AppID, service: GitService, advertise: Bool, protocolVersion: String?, ticket: String?)
+    case exchange(GitExchangeCall)
+}
+
+/// One run of a git program for somebody outside.
+struct GitExchangeCall: Codable, Sendable {
+    var app: AppID
+    var service: GitService
+    /// What comes before everything: the list of refs. It needs no input.
+    var advertise: Bool
+    /// The request's `Git-Protocol` header.
+    var protocolVersion: String?
+    /// Of a push.
+    var ticket: String?
+
+    var isPush: Bool { service == .receivePack && !advertise }
+    /// The program's name, as git calls it.
+    var verb: String { service == .receivePack ? "receive-pack" : "upload-pack" }
 }
 
 /// The answer to every call but `exchange`.
@@ -27,6 +44,7 @@ enum GitReply: Codable, Sendable {
     case done
     case apps([AppID])
     case builds([BuildID])
+    case commits([String])
     case text(String?)
     case commit(CommitInfo)
     case facts(TreeFacts)
@@ -40,6 +58,8 @@ enum GitFrame {
     static let output: UInt8 = 2
     /// Followed by the exit status in decimal, a space, and the last part of what the program wrote to stderr.
     static let exit: UInt8 = 3
+    /// Instead of an exit status: the program was not started, or was ended from here. An `ErrorReport` follows.
+    static let failed: UInt8 = 4
 }
 
 enum GitWire {

@@ -10,7 +10,7 @@ public enum GitWorker {
         let reply: GitReply
         do throws(PaaSError) {
             let input = try readAll()
-            GitLibrary.start()
+            try GitLibrary.start()
             reply = try perform(try GitWire.decode(GitCall.self, input), repositories: repositories)
         } catch {
             reply = .failed(ErrorReport(error))
@@ -49,6 +49,13 @@ public enum GitWorker {
                 throw error.asPaaSError("the app's repository can't be removed")
             }
             return .done
+        case .setAside(let app):
+            do throws(SystemError) {
+                try AsideRepositories(repositories: repositories).take(app)
+            } catch {
+                throw error.asPaaSError("the app's repository can't be set aside")
+            }
+            return .done
         case .list:
             do throws(SystemError) {
                 return .apps(
@@ -58,6 +65,8 @@ public enum GitWorker {
             }
         case .pin(let app, let build, let commit):
             let repository = try open(app)
+            try repository.requireCommit(commit)
+            try repository.syncObjects()
             let present = try repository.readRef(GitRules.pin(build))
             if present != commit { try repository.updateRef(GitRules.pin(build), old: present, new: commit) }
             return .done
@@ -91,17 +100,11 @@ public enum GitWorker {
         case .setHead(let app, let branch):
             try open(app).setHead(branch: branch)
             return .done
-        case .tidyShallow(let app):
+        case .needless(let app, let shallow):
             let repository = try open(app)
-            do {
-                let file = ShallowFile(repository: path(app, in: repositories))
-                let listed = try file.read()
-                let needless = try listed.filter { commit in try !repository.isCutOff(commit) }
-                if !needless.isEmpty { try file.remove(needless) }
-            } catch {
-                throw PaaSError(.internal, "the list of shallow commits can't be tidied", cause: error)
-            }
-            return .done
+            var needless: [String] = []
+            for commit in shallow where try !repository.isCutOff(commit) { needless.append(commit) }
+            return .commits(needless)
         case .exchange: throw PaaSError(.internal, "an exchange is not for the worker")
         }
     }

@@ -2,7 +2,7 @@ import Glibc
 import OS
 
 /// What git's programs leave in repositories when they are killed at work: quarantined objects of a push that nobody will
-/// take in any more, and lock files that would block every later change of a ref.
+/// take in any more, repositories that were never finished, and lock files that would block every later change of a ref.
 struct InterruptedWork {
     let repositories: String
     /// Told what can't be removed. That one repository may then refuse changes; the others must not wait for it.
@@ -13,9 +13,13 @@ struct InterruptedWork {
 
     /// To be called while no program works on the repositories: they all end together with the daemon that started them.
     func clear() throws(SystemError) {
-        for name in try Files.list(repositories) where name.hasSuffix(".git") {
+        for name in try Files.list(repositories) {
             do throws(SystemError) {
-                try clear(repository: "\(repositories)/\(name)")
+                if name.hasSuffix(".git") {
+                    try clear(repository: "\(repositories)/\(name)")
+                } else if name.contains(".git" + Repository.unfinished) {
+                    try Files.removeTree("\(repositories)/\(name)")
+                }
             } catch {
                 log("\(name) can't be cleared of interrupted work: \(error)")
             }

@@ -9,6 +9,7 @@ public enum ProcReceiveHook {
     /// - Returns: the exit status. Not 0 only if git itself can't be talked to; refusals are reports, not failures.
     public static func run(environment: [String: String]) -> Int32 {
         do {
+            sayBegun(environment)
             let packets = PacketReader(OwnedFD(0))
             let output = OwnedFD(1)
             let greeting = try packets.section(limit: 16)
@@ -19,7 +20,8 @@ public enum ProcReceiveHook {
             let withOptions = first.contains("push-options")
             try output.writeAll(
                 PacketWriter.line("version=1" + (withOptions ? "\0push-options" : "")) + PacketWriter.flush)
-            let commands = try packets.section(limit: PushProtocol.maximumCommands).map(command)
+            // Far more than is taken, so that they can all be told why not.
+            let commands = try packets.section(limit: 1_000_000).map(command)
             let options = withOptions ? try packets.section(limit: PushProtocol.maximumOptions) : []
             let results = decide(commands, options, environment)
             try output.writeAll(report(commands, results))
@@ -28,6 +30,13 @@ public enum ProcReceiveHook {
             say(" !     the push can't be handed to the platform: \(error)")
             return 1
         }
+    }
+
+    /// The daemon learns that git has found the push to be whole.
+    private static func sayBegun(_ environment: [String: String]) {
+        guard let descriptor = environment["PAAS_PUSH_BEGUN"].flatMap({ Int32($0) }) else { return }
+        // Only the tidying of a list would come later if it failed.
+        _ = write(descriptor, [1], 1)
     }
 
     static func command(_ line: String) throws -> PushCommand {
@@ -65,6 +74,8 @@ public enum ProcReceiveHook {
         func refuseAll(_ reason: String) -> [String: RefDecision] {
             Dictionary(commands.map { ($0.ref, .refuse(reason)) }, uniquingKeysWith: { first, _ in first })
         }
+        let tooMany = "at most \(PushProtocol.maximumCommands) refs can be pushed at once; push them in parts"
+        guard commands.count <= PushProtocol.maximumCommands else { return refuseAll(tooMany) }
         guard let socket = environment["PAAS_PUSH_SOCKET"], let ticket = environment["PAAS_PUSH_TICKET"] else {
             return refuseAll("pushes are only taken through the platform's address")
         }
@@ -75,7 +86,7 @@ public enum ProcReceiveHook {
         while true {
             do {
                 var connection = LineConnection(try UnixSocket.connect(socket))
-                try connection.send(hello)
+                guard try connection.send(hello) else { return refuseAll(tooMany) }
                 while let reply = try connection.next() {
                     if let line = reply.line {
                         say(line)
@@ -115,8 +126,12 @@ struct LineConnection: ~Copyable {
 
     init(_ socket: consuming OwnedFD) { self.socket = socket }
 
-    borrowing func send(_ hello: PushHello) throws {
-        try socket.writeAll(GitWire.encode(hello) + [10])
+    /// False if it is longer than the peer reads.
+    borrowing func send(_ hello: PushHello) throws -> Bool {
+        let line = try GitWire.encode(hello) + [10]
+        guard line.count <= PushProtocol.maximumLineBytes else { return false }
+        try socket.writeAll(line)
+        return true
     }
 
     /// Nil when the peer closed.

@@ -1,12 +1,15 @@
 import CLibGit2
 import Domain
 import Glibc
+import OS
 
 /// One bare repository, opened for one piece of work on one thread.
 struct Repository: ~Copyable {
     private let handle: OpaquePointer
+    private let path: String
 
     init(path: String) throws(PaaSError) {
+        self.path = path
         var raw: OpaquePointer?
         try GitLibrary.check("open repository", git_repository_open_bare(&raw, path))
         guard let raw else { throw PaaSError(.internal, "libgit2 opened no repository") }
@@ -15,8 +18,31 @@ struct Repository: ~Copyable {
 
     deinit { git_repository_free(handle) }
 
-    /// Makes it with `HEAD` on `main`. Fine if it is there.
+    /// What stands between a repository's name and a number while it is being made.
+    static let unfinished = ".new-"
+
+    /// Makes it with `HEAD` on `main`, whole and durable or not at all. Fine if it is there.
     static func create(path: String) throws(PaaSError) {
+        if Files.exists(path) {
+            _ = try Repository(path: path)
+            return
+        }
+        let temporary = "\(path)\(unfinished)\(getpid())"
+        try initialize(temporary)
+        do throws(SystemError) {
+            try syncTree(temporary)
+            do throws(SystemError) { try Files.rename(temporary, path) } catch {
+                // Another worker was quicker.
+                guard error.errno == ENOTEMPTY || error.errno == EEXIST else { throw error }
+                try Files.removeTree(temporary)
+            }
+            try Files.syncFolder(of: path)
+        } catch {
+            throw error.asPaaSError("the app's repository can't be made")
+        }
+    }
+
+    private static func initialize(_ path: String) throws(PaaSError) {
         var raw: OpaquePointer?
         var options = git_repository_init_options()
         git_repository_init_options_init(&options, UInt32(GIT_REPOSITORY_INIT_OPTIONS_VERSION))
@@ -28,6 +54,41 @@ struct Repository: ~Copyable {
         }
         try GitLibrary.check("make repository", result)
         git_repository_free(raw)
+    }
+
+    private static func syncTree(_ folder: String) throws(SystemError) {
+        for name in try Files.list(folder) {
+            let path = "\(folder)/\(name)"
+            var info = stat()
+            try Syscall.check("lstat \(path)") { lstat(path, &info) }
+            if info.st_mode & S_IFMT == S_IFDIR {
+                try syncTree(path)
+            } else {
+                try OwnedFD.open(path, O_RDONLY | O_NOFOLLOW).sync()
+            }
+        }
+        try OwnedFD.open(folder, O_RDONLY | O_DIRECTORY).sync()
+    }
+
+    /// The library syncs the file of a ref and its folder, but not the folders that it made above.
+    private borrowing func syncFolders(of ref: String) throws(PaaSError) {
+        var entry = "\(path)/\(ref)"
+        do throws(SystemError) {
+            while entry != path {
+                // A deleted ref takes the folders with it that became empty.
+                if Files.exists(Files.parent(entry)) { try Files.syncFolder(of: entry) }
+                entry = Files.parent(entry)
+            }
+        } catch {
+            throw error.asPaaSError("\(ref) can't be made durable")
+        }
+    }
+
+    /// Pushed packs are written through before they are moved into place; this makes the move last as well.
+    borrowing func syncObjects() throws(PaaSError) {
+        do throws(SystemError) { try Files.syncFolder(of: "\(path)/objects/pack/any") } catch {
+            throw error.asPaaSError("the pushed objects can't be made durable")
+        }
     }
 
     borrowing func readRef(_ ref: String) throws(PaaSError) -> String? {
@@ -53,7 +114,7 @@ struct Repository: ~Copyable {
             try GitLibrary.check("look up \(ref)", git_reference_lookup(&reference, handle, ref))
             // Fails with GIT_EMODIFIED if it changed since the look-up.
             try GitLibrary.check("delete \(ref)", git_reference_delete(reference))
-            return
+            return try syncFolders(of: ref)
         }
         var target = try GitLibrary.objectID(new)
         if let old {
@@ -63,6 +124,7 @@ struct Repository: ~Copyable {
         } else {
             try GitLibrary.check("make \(ref)", git_reference_create(&reference, handle, ref, &target, 0, nil))
         }
+        try syncFolders(of: ref)
     }
 
     borrowing func refs(under prefix: String) throws(PaaSError) -> [String] {
@@ -186,6 +248,11 @@ struct Repository: ~Copyable {
         return false
     }
 
+    /// - Throws: `notFound` for what is not here, `invalid` for what is here but no commit.
+    borrowing func requireCommit(_ commit: String) throws(PaaSError) {
+        try withCommit(commit) { (_) throws(PaaSError) in }
+    }
+
     private borrowing func withCommit<T>(_ commit: String, _ body: (OpaquePointer) throws(PaaSError) -> T)
         throws(PaaSError) -> T
     {
@@ -193,11 +260,30 @@ struct Repository: ~Copyable {
         var raw: OpaquePointer?
         let result = git_commit_lookup(&raw, handle, &oid)
         if result == GIT_ENOTFOUND.rawValue {
+            // The library says the same of an object of another type.
+            if let type = try typeOfObject(&oid) {
+                throw PaaSError(
+                    .invalid,
+                    "\(commit.prefix(12)) is a \(type), not a commit; of a tag, push what it names: git push paas TAG^{}:BRANCH"
+                )
+            }
             throw PaaSError(.notFound, "commit \(commit) is not in the app's repository; push it first")
         }
         try GitLibrary.check("read commit", result)
         guard let raw else { throw PaaSError(.internal, "libgit2 returned no commit") }
         defer { git_commit_free(raw) }
         return try body(raw)
+    }
+
+    private borrowing func typeOfObject(_ oid: UnsafePointer<git_oid>) throws(PaaSError) -> String? {
+        var database: OpaquePointer?
+        try GitLibrary.check("open object database", git_repository_odb(&database, handle))
+        defer { git_odb_free(database) }
+        var size = 0
+        var type = GIT_OBJECT_INVALID
+        let result = git_odb_read_header(&size, &type, database, oid)
+        if result == GIT_ENOTFOUND.rawValue { return nil }
+        try GitLibrary.check("look up object", result)
+        return git_object_type2string(type).map { String(cString: $0) } ?? "object"
     }
 }

@@ -6,8 +6,14 @@ import OS
 /// lock file.
 struct ShallowFile {
     private let path: String
+    private let staleSeconds: Double
 
-    init(repository: String) { path = repository + "/shallow" }
+    /// - Parameter staleSeconds: a lock that stays the same for so long is left by a process that was killed: live ones last
+    ///   milliseconds.
+    init(repository: String, staleSeconds: Double = 5) {
+        path = repository + "/shallow"
+        self.staleSeconds = staleSeconds
+    }
 
     func read() throws(SystemError) -> [String] {
         let bytes = try Files.read(path, limit: 16 << 20) ?? []
@@ -25,26 +31,43 @@ struct ShallowFile {
 
     private func change(_ edit: (Set<String>) -> Set<String>) throws(SystemError) {
         let lock = path + ".lock"
-        let deadline = Monotonic.now() + 5
+        let file = try acquire(lock)
+        do throws(SystemError) {
+            let wanted = edit(Set(try read())).sorted()
+            if wanted.isEmpty {
+                try Files.remove(path)
+                try Files.remove(lock)
+            } else {
+                try file.writeAll(wanted.map { $0 + "\n" }.joined().utf8)
+                try file.sync()
+                try Files.rename(lock, path)
+            }
+        } catch {
+            unlink(lock)
+            throw error
+        }
+        try Files.syncFolder(of: path)
+    }
+
+    private func acquire(_ lock: String) throws(SystemError) -> OwnedFD {
+        var seen: (inode: ino_t, seconds: Int, nanoseconds: Int)?
+        var since = Monotonic.now()
         while true {
             do throws(SystemError) {
-                let file = try OwnedFD.open(lock, O_WRONLY | O_CREAT | O_EXCL, mode: 0o600)
-                let wanted = edit(Set(try read())).sorted()
-                if wanted.isEmpty {
-                    try Files.remove(path)
-                    try Files.remove(lock)
-                } else {
-                    try file.writeAll(wanted.map { $0 + "\n" }.joined().utf8)
-                    try file.sync()
-                    try Files.rename(lock, path)
-                }
-                return try Files.syncFolder(of: path)
+                return try OwnedFD.open(lock, O_WRONLY | O_CREAT | O_EXCL, mode: 0o600)
             } catch {
-                // A lock that nobody holds is left by a process that was killed; git's own locks last milliseconds.
                 guard error.errno == EEXIST else { throw error }
-                if Monotonic.now() > deadline { try Files.remove(lock) }
-                usleep(20_000)
             }
+            var info = stat()
+            guard lstat(lock, &info) == 0 else { continue }
+            let found = (inode: info.st_ino, seconds: info.st_mtim.tv_sec, nanoseconds: info.st_mtim.tv_nsec)
+            if let seen, seen == found {
+                if Monotonic.now() > since + staleSeconds { try Files.remove(lock) }
+            } else {
+                seen = found
+                since = Monotonic.now()
+            }
+            usleep(20_000)
         }
     }
 }

@@ -33,7 +33,10 @@ public struct ProcessSpec: Sendable {
     public var fileBytesLimit: Int64?
     public var openFilesLimit: Int64?
     public var cpuSecondsLimit: Int64?
+    /// Sent to it when the thread that started it ends; 0: none.
     public var parentDeathSignal: Int32 = 0
+    /// How gladly the kernel ends it when memory runs short, -1000 to 1000; nil: as its parent.
+    public var outOfMemoryScore: Int32?
     public var umask: mode_t?
     /// `cgroup.procs` files that the child enters before it starts.
     public var cgroupFiles: [String] = []
@@ -78,6 +81,7 @@ public struct ChildProcess: ~Copyable, Sendable {
         c.limit_open_files = spec.openFilesLimit ?? -1
         c.limit_cpu_seconds = spec.cpuSecondsLimit ?? -1
         c.parent_death_signal = spec.parentDeathSignal
+        c.oom_score_adj = spec.outOfMemoryScore.map { UnsafePointer(copy(String($0))) }
         c.umask_value = spec.umask.map { Int32($0) } ?? -1
         if let user = spec.user {
             c.change_user = 1
@@ -105,7 +109,14 @@ public struct ChildProcess: ~Copyable, Sendable {
             }
         }
         let pid = try Syscall.shim("start \(spec.path)", result)
-        return ChildProcess(pid: pid, pidfd: OwnedFD(try Syscall.shim("pidfd_open", slipway_pidfd_open(pid))))
+        do throws(SystemError) {
+            return ChildProcess(pid: pid, pidfd: OwnedFD(try Syscall.shim("pidfd_open", slipway_pidfd_open(pid))))
+        } catch {
+            // Out of descriptors, and it is still ours alone: nobody could wait for it later.
+            kill(pid, SIGKILL)
+            while waitpid(pid, nil, 0) < 0 && errno == EINTR {}
+            throw error
+        }
     }
 
     /// Blocks until it ended. Its exit status; 128 + signal for a death by signal.
@@ -119,6 +130,17 @@ public struct ChildProcess: ~Copyable, Sendable {
     public borrowing func poll() throws(SystemError) -> Int32? {
         var status: Int32 = 0
         return try Syscall.shim("waitid", slipway_pidfd_wait(pidfd.raw, 1, &status)) == 0 ? nil : status
+    }
+
+    /// Kills it, waits for its end, and gives `error` back: for a caller that can't go on with it.
+    public consuming func abandon(_ error: SystemError) -> SystemError {
+        do throws(SystemError) {
+            try signal(SIGKILL)
+            _ = try wait()
+            return error
+        } catch let second {
+            return SystemError("\(error.operation), then \(second)", errno: error.errno)
+        }
     }
 
     /// Fine if it has ended.

@@ -36,6 +36,21 @@ public struct Command: Sendable {
         _ = consume fromChild
         _ = consume errors
         var result = Result(status: -1, output: [], errorOutput: [], timedOut: false)
+        do throws(SystemError) {
+            try exchange(input, &writing, outRead, errRead, &result)
+            if result.timedOut { try child.signal(SIGKILL) }
+        } catch {
+            throw child.abandon(error)
+        }
+        result.status = try child.wait()
+        return result
+    }
+
+    /// Writes the input and reads what is printed, until both ends are closed or the time is over.
+    private func exchange(
+        _ input: [UInt8], _ writing: inout Int32?, _ outRead: borrowing OwnedFD, _ errRead: borrowing OwnedFD,
+        _ result: inout Result
+    ) throws(SystemError) {
         var sent = 0
         if input.isEmpty, let fd = writing {
             Glibc.close(fd)
@@ -49,8 +64,7 @@ public struct Command: Sendable {
             let left = deadline - Monotonic.now()
             if left <= 0 {
                 result.timedOut = true
-                try child.signal(SIGKILL)
-                break
+                return
             }
             var polls: [pollfd] = []
             if open[0] { polls.append(pollfd(fd: outRead.raw, events: Int16(POLLIN), revents: 0)) }
@@ -75,8 +89,6 @@ public struct Command: Sendable {
                 }
             }
         }
-        result.status = try child.wait()
-        return result
     }
 
     private static func take(_ fd: borrowing OwnedFD, _ into: inout [UInt8], _ limit: Int) throws(SystemError) -> Bool {

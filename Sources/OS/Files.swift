@@ -67,6 +67,25 @@ public enum Files {
         return lstat(path, &info) == 0
     }
 
+    /// An absolute path as the kernel writes it in its list of mounts: links, `.` and doubled slashes in the part that
+    /// exists are resolved, the rest is cleaned.
+    public static func canonical(_ path: String) -> String {
+        var rest: [Substring] = []
+        var head = path[...]
+        while true {
+            if let real = realpath(head.isEmpty ? "/" : String(head), nil) {
+                defer { free(real) }
+                let base = String(cString: real)
+                return rest.isEmpty
+                    ? base : ([base == "/" ? "" : base] + rest.reversed().map(String.init)).joined(separator: "/")
+            }
+            guard let slash = head.lastIndex(of: "/") else { return path }
+            let name = head[head.index(after: slash)...]
+            if !name.isEmpty && name != "." { rest.append(name) }
+            head = head[..<slash]
+        }
+    }
+
     public static func makeDirectories(_ path: String, mode: mode_t = 0o755) throws(SystemError) {
         if mkdir(path, mode) == 0 || errno == EEXIST { return }
         guard errno == ENOENT, path != "/" else { throw .last("mkdir \(path)") }

@@ -16,6 +16,17 @@ public final class FrameChannel: Sendable {
 
     public func peer() throws(SystemError) -> UnixSocket.Peer { try UnixSocket.peer(socket) }
 
+    /// From now on `receive` and `send` fail with EAGAIN when nothing moves for so long; 0: they wait without end.
+    public func limitIdle(receiveSeconds: Int, sendSeconds: Int) throws(SystemError) {
+        let raw = socket.raw
+        for (option, seconds) in [(SO_RCVTIMEO, receiveSeconds), (SO_SNDTIMEO, sendSeconds)] {
+            var time = timeval(tv_sec: seconds, tv_usec: 0)
+            try Syscall.check("setsockopt") {
+                setsockopt(raw, SOL_SOCKET, option, &time, socklen_t(MemoryLayout<timeval>.size))
+            }
+        }
+    }
+
     /// The next message; nil when the peer closed between two messages.
     public func receive() throws(SystemError) -> [UInt8]? {
         let head = try socket.readFully(4)

@@ -38,4 +38,14 @@ extension Settings {
         }
         return try Settings(environment: environment, file: String(decoding: file ?? [], as: UTF8.self))
     }
+
+    /// With directories as the kernel names them, for who compares them with its list of mounts. The instance, which may
+    /// come from the directory as it was written, stays.
+    public var canonical: Settings {
+        var settings = self
+        settings.dataDirectory = Files.canonical(dataDirectory)
+        settings.runDirectory = Files.canonical(runDirectory)
+        settings.prefix = Files.canonical(prefix)
+        return settings
+    }
 }

@@ -12,8 +12,20 @@ public enum Thread {
         }
     }
 
-    /// Starts a detached thread. `name` has at most 15 bytes in the kernel.
+    /// Starts a detached thread without which the program can't go on: it ends when the host has none left. `name` has at most
+    /// 15 bytes in the kernel.
     public static func start(_ name: String, stackBytes: Int = 1 << 20, _ body: @escaping @Sendable () -> Void) {
+        do throws(SystemError) {
+            try tryStart(name, stackBytes: stackBytes, body)
+        } catch {
+            preconditionFailure("\(error)")
+        }
+    }
+
+    /// The same for work that others ask for: they may ask for more than the host can start.
+    public static func tryStart(
+        _ name: String, stackBytes: Int = 1 << 20, _ body: @escaping @Sendable () -> Void
+    ) throws(SystemError) {
         var attributes = pthread_attr_t()
         pthread_attr_init(&attributes)
         pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
@@ -30,6 +42,9 @@ public enum Thread {
                 return nil
             }, start.toOpaque())
         pthread_attr_destroy(&attributes)
-        precondition(result == 0, "the host can't start another thread (\(result))")
+        guard result == 0 else {
+            start.release()
+            throw SystemError("start the thread \(name)", errno: result)
+        }
     }
 }

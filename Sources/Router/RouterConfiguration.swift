@@ -9,7 +9,7 @@ public struct RouterConfiguration: Sendable {
     public var copyPath: String
     /// Of this boot of the host; a copy of another boot opens listeners only.
     public var bootID: String
-    /// IPv4 address of the public ports; `0.0.0.0`: all, IPv6 too.
+    /// Address of the public ports; `0.0.0.0` and `::`: all, of IPv4 and IPv6.
     public var address: String
     /// Host and port of `/healthz` and `/metrics`; nil: none.
     public var metricsAddress: String?
@@ -27,8 +27,19 @@ public struct RouterConfiguration: Sendable {
     public var portRetryMilliseconds: UInt64 = 2000
     /// How long a backend that refused is passed over.
     public var skipMilliseconds: UInt64 = 1000
-    /// How long flows may go on after the router was told to stop.
+    /// Between two attempts to write the table's copy after one that failed.
+    public var copyRetryMilliseconds: UInt64 = 1500
+    /// Without a change, between two acknowledgements: paasd takes a router that says nothing for hung.
+    public var acknowledgementMilliseconds: UInt64 = 5000
+    /// Between two reports of what became of flows.
+    public var flowReportMilliseconds: UInt64 = 10_000
+    /// Most silence of a flow that one side has ended.
+    public var halfClosedIdleMilliseconds: UInt64 = 300_000
+    /// How long the router waits for its flows to end after it was told to stop. Meanwhile it serves as before, because
+    /// the next one can't take the ports yet.
     public var drainMilliseconds: UInt64 = 5000
+    /// How long flows may go on once the ports are closed.
+    public var closingMilliseconds: UInt64 = 250
 
     public init(
         tableSocket: String, copyPath: String, bootID: String, address: String = "0.0.0.0",

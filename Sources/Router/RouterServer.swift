@@ -23,7 +23,8 @@ public final class RouterServer: Sendable {
         let limit = min(hard, configuration.descriptorLimit ?? hard)
         shared = WorkerShared(
             loops: loops, control: Mailbox(), budget: DescriptorBudget(limit: limit, reserve: 128 + loops * 8),
-            tableWait: configuration.tableWaitMilliseconds, skipTime: configuration.skipMilliseconds, logger: logger)
+            tableWait: configuration.tableWaitMilliseconds, skipTime: configuration.skipMilliseconds,
+            halfClosedIdle: configuration.halfClosedIdleMilliseconds, logger: logger)
     }
 
     /// Starts all threads. To be called once.
@@ -50,7 +51,7 @@ public final class RouterServer: Sendable {
         }
     }
 
-    /// Closes the ports, lets flows go on for `drainMilliseconds`, then ends. May be called from any thread, repeatedly.
+    /// Serves on until no flow is left or `drainMilliseconds` have passed, closes the ports, then ends. May be called from any thread, repeatedly.
     public func stop() { shared.control.send(.stop) }
 
     /// Blocks until the router has ended.

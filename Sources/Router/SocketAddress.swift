@@ -39,6 +39,14 @@ struct SocketAddress: Sendable {
         self.init(ip: host, port: port)
     }
 
+    /// `0.0.0.0` or `::`.
+    var isAny: Bool {
+        withUnsafeBytes(of: storage) { raw in
+            // Where the address is in sockaddr_in and in sockaddr_in6.
+            (isIPv6 ? raw[8..<24] : raw[4..<8]).allSatisfy { $0 == 0 }
+        }
+    }
+
     func withPointer<R>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> R) -> R {
         withUnsafePointer(to: storage) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, length) }
@@ -69,19 +77,19 @@ struct SocketAddress: Sendable {
 enum ListeningSocket {
     private static let backlog: Int32 = 4096
 
-    /// One socket for IPv4 and IPv6 for `0.0.0.0`; else that address alone. On a host without IPv6, IPv4 alone.
+    /// One socket for IPv4 and IPv6 for `0.0.0.0` and `::`; else that address alone. On a host without IPv6, IPv4 alone.
     /// Connections taken from it have TCP_NODELAY and keepalive set: they inherit both.
     static func open(address: String, port: UInt16) throws(SystemError) -> OwnedFD {
-        if address == "0.0.0.0" {
-            do throws(SystemError) {
-                guard let all = SocketAddress(ip: "::", port: port) else { throw SystemError("bind", errno: EINVAL) }
-                return try open(all, dualStack: true)
-            } catch {
-                guard error.errno == EAFNOSUPPORT || error.errno == EADDRNOTAVAIL else { throw error }
-            }
+        guard let one = SocketAddress(ip: address, port: port), let all = SocketAddress(ip: "::", port: port),
+            let allOfIPv4 = SocketAddress(ip: "0.0.0.0", port: port)
+        else { throw SystemError("bind", errno: EINVAL) }
+        guard one.isAny else { return try open(one, dualStack: false) }
+        do throws(SystemError) {
+            return try open(all, dualStack: true)
+        } catch {
+            guard error.errno == EAFNOSUPPORT || error.errno == EADDRNOTAVAIL else { throw error }
         }
-        guard let one = SocketAddress(ip: address, port: port) else { throw SystemError("bind", errno: EINVAL) }
-        return try open(one, dualStack: false)
+        return try open(allOfIPv4, dualStack: false)
     }
 
     static func open(_ address: SocketAddress, dualStack: Bool) throws(SystemError) -> OwnedFD {

@@ -143,7 +143,7 @@ struct ActionPerformer: Sendable {
         case .removeApp(let operations):
             try await cleanup.cleanUp(snapshot.app)
             try await engine.removeLogs(app: app, epoch: epoch)
-            try await store.removeApp(app, epoch: epoch, now: now())
+            let removed = try await store.removeApp(app, epoch: epoch, now: now())
             for id in operations {
                 do {
                     try await store.finishOperation(id, state: .completed, error: nil, epoch: epoch, now: now())
@@ -152,6 +152,7 @@ struct ActionPerformer: Sendable {
                     if error.code != .notFound { throw error }
                 }
             }
+            if let removed { try await cleanup.removeFiles(of: removed) }
         default: break
         }
     }

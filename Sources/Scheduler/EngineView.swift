@@ -1,6 +1,6 @@
 import Domain
 
-/// What the engine is known to run, from its list, its changes and its answers. Builds are left out.
+/// What the engine is known to run, from its list, its changes and its answers. Of builds only whether they live.
 struct EngineView: Sendable {
     private struct Entry: Sendable {
         var container: ContainerObservation
@@ -10,6 +10,8 @@ struct EngineView: Sendable {
 
     private var apps: [AppID: [InstanceID: Entry]] = [:]
     private var owners: [InstanceID: AppID] = [:]
+    /// Build containers that have not exited.
+    private var builds: [InstanceID: AppID] = [:]
     private var counter = 0
     private var askedAt = 0
     /// A list was received and the engine has not been lost since.
@@ -22,6 +24,8 @@ struct EngineView: Sendable {
         guard isCurrent else { return nil }
         return apps[app]?.mapValues(\.container) ?? [:]
     }
+
+    func buildRuns(of app: AppID) -> Bool { builds.values.contains(app) }
 
     func container(_ id: InstanceID) -> ContainerObservation? {
         owners[id].flatMap { apps[$0]?[id]?.container }
@@ -41,21 +45,27 @@ struct EngineView: Sendable {
             apps = [:]
             owners = [:]
             for entry in old.values.flatMap(\.values) where entry.learnedAt > askedAt { put(entry.container) }
-            for container in containers where !container.isBuild {
-                put(container)
+            concerned.formUnion(builds.values)
+            builds = [:]
+            for container in containers {
+                if container.isBuild { putBuild(container) } else { put(container) }
                 concerned.insert(container.app)
             }
             isCurrent = true
             return concerned
         case .changed(let container):
-            guard !container.isBuild else { return [] }
-            put(container)
+            if container.isBuild { putBuild(container) } else { put(container) }
             return [container.app]
         case .removed(let id):
+            if let app = builds.removeValue(forKey: id) { return [app] }
             guard let app = owners[id] else { return [] }
             forget(id)
             return [app]
         }
+    }
+
+    private mutating func putBuild(_ container: ContainerObservation) {
+        builds[container.id] = container.state == .exited ? nil : container.app
     }
 
     /// An answer of the engine's about one container.

@@ -55,10 +55,12 @@ extension Reconciler {
             let containers = state.engine.containers(of: app)
             if containers == nil { state.waitingForEngine.insert(app) }
             return PlannerInput(
-                snapshot: nil, observed: containers, routers: state.routers.facts(),
+                snapshot: nil, observed: containers, buildRuns: state.engine.buildRuns(of: app),
+                routers: state.routers.facts(),
                 upRevisions: state.upRevisions, baseRevision: state.baseRevision,
                 busy: Set(state.busy.lazy.filter { $0.value.app == app }.map(\.key)),
-                startFailures: state.startFailures, now: performer.now(), settings: settings)
+                startFailures: state.startFailures, startErrors: state.callFailures.compactMapValues(\.startError),
+                now: performer.now(), settings: settings)
         }
     }
 
@@ -145,10 +147,14 @@ extension Reconciler {
             return
         }
         let failures = state.withLock { state in
-            state.callFailures[id, default: 0] += 1
-            return state.callFailures[id] ?? 1
+            var failure = state.callFailures[id] ?? CallFailure()
+            failure.count += 1
+            if case .ensure = action { failure.startError = error.message }
+            state.callFailures[id] = failure
+            return failure.count
         }
-        // Stays busy meanwhile, so that the pause is kept.
+        // The planner may have to give up a rollout for it. The container stays busy meanwhile, so that the pause is kept.
+        wake(app)
         try await sleep(Backoff.seconds(failures: failures))
         state.withLock { $0.busy[id] = nil }
     }

@@ -23,13 +23,20 @@ public final class Reconciler: SchedulerWakeup, Sendable {
         var baseRevision: Int64 = 0
         var upRevisions: [InstanceID: Int64] = [:]
         var startFailures: [InstanceID: String] = [:]
-        var callFailures: [InstanceID: Int] = [:]
+        var callFailures: [InstanceID: CallFailure] = [:]
         /// Calls of the engine under way, or answered while their event is still to come.
         var busy: [InstanceID: Call] = [:]
         /// Apps with something that waits for routers.
         var waitingForRouters: Set<AppID> = []
         /// Apps that could not be looked at while the engine was away.
         var waitingForEngine: Set<AppID> = []
+    }
+
+    /// Calls for one container that failed in a row.
+    struct CallFailure: Sendable {
+        var count = 0
+        /// Why the last one failed, if it was to start it.
+        var startError: String?
     }
 
     struct Call: Sendable {
@@ -105,10 +112,10 @@ public final class Reconciler: SchedulerWakeup, Sendable {
     /// What a router serves now. Counts at once, and is recorded for the time after a restart.
     /// - Throws: `unavailable` when the database is away; the router reports again.
     public func acknowledge(router id: String, _ ack: RouterAcknowledgement) async throws(PaaSError) {
-        let waiting = state.withLock { state in
-            state.routers.acknowledged(id, ack, now: performer.now())
-            return state.waitingForRouters
+        let waiting = state.withLock { state -> Set<AppID>? in
+            state.routers.acknowledged(id, ack, now: performer.now()) ? state.waitingForRouters : nil
         }
+        guard let waiting else { return }
         for app in waiting { wake(app) }
         try await performer.store.recordAcknowledgement(router: id, ack, now: performer.now())
     }

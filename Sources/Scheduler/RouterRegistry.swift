@@ -9,6 +9,10 @@ struct RouterRegistry: Sendable {
         var connections: Int
         var awaySince: Timestamp
         var draining: [InstanceID: Int]?
+        /// The run of the router's program that reported last, the one before it, and how far the last one counted.
+        var start: String?
+        var pastStart: String?
+        var sequence: Int64 = 0
     }
 
     private var routers: [String: Entry] = [:]
@@ -49,13 +53,25 @@ struct RouterRegistry: Sendable {
         routers[id] = entry
     }
 
-    mutating func acknowledged(_ id: String, _ ack: RouterAcknowledgement, now: Timestamp) {
+    /// False if a later report of the router overtook this one.
+    mutating func acknowledged(_ id: String, _ ack: RouterAcknowledgement, now: Timestamp) -> Bool {
         var entry = routers[id] ?? Entry(recordedRevision: -1, isRecorded: false, connections: 0, awaySince: now)
-        // Two reports may overtake each other.
-        if let old = entry.mark, old.tableID == ack.mark.tableID, old.revision > ack.mark.revision { return }
+        if ack.sequence == 0 {
+            // It counts nothing: only an older table tells that it is late.
+            if let old = entry.mark, old.tableID == ack.mark.tableID, old.revision > ack.mark.revision { return false }
+        } else if ack.start == entry.start {
+            if ack.sequence <= entry.sequence { return false }
+            entry.sequence = ack.sequence
+        } else {
+            if ack.start == entry.pastStart { return false }
+            entry.pastStart = entry.start
+            entry.start = ack.start
+            entry.sequence = ack.sequence
+        }
         entry.mark = ack.mark
         entry.draining = ack.draining
         routers[id] = entry
+        return true
     }
 
     func facts() -> [RouterFact] {

@@ -10,4 +10,6 @@ public protocol RoutingPublisher: Sendable {
 /// removed by the scheduler. May be called again after a failure or a crash, so that what is gone already is fine.
 public protocol AppCleanup: Sendable {
     func cleanUp(_ app: App) async throws(PaaSError)
+    /// The app's rows are gone: removes the files that nothing refers to any more. What fails is left to the next start.
+    func removeFiles(of removed: RemovedApp) async throws(PaaSError)
 }

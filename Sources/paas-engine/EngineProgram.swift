@@ -19,7 +19,6 @@ enum EngineProgram {
         Settings: environment PAAS_… over /etc/paas/paas.env.
 
         """
-    static let settingsFile = "/etc/paas/paas.env"
     /// Whose the socket is, unless `PAAS_USER` names another. `PAAS_GIT_USER` does the same for the user that checks out.
     static let defaultUser = "paas"
     static let teardownGraceSeconds = 10.0
@@ -61,18 +60,7 @@ enum EngineProgram {
         _ = write(STDERR_FILENO, bytes, bytes.count)
     }
 
-    private static func settings() throws -> Settings {
-        var environment: [String: String] = [:]
-        var next = environ
-        while let entry = next.pointee {
-            let text = String(cString: entry)
-            if let equals = text.firstIndex(of: "=") {
-                environment[String(text[..<equals])] = String(text[text.index(after: equals)...])
-            }
-            next += 1
-        }
-        return try Settings(environment: environment, file: try Files.readText(settingsFile) ?? "")
-    }
+    private static func settings() throws(PaaSError) -> Settings { try Settings.load().canonical }
 
     private static func requireRoot() throws(PaaSError) {
         guard geteuid() == 0 else { throw PaaSError(.forbidden, "paas-engine has to run as root") }
@@ -121,7 +109,9 @@ enum EngineProgram {
             print(String(decoding: try JSONEncoder().encode(containers), as: UTF8.self))
         } else {
             for one in containers {
-                print("\(one.id) \(one.name) \(one.state.rawValue) \(one.pid.map(String.init) ?? "-") \(one.address4 ?? "-")")
+                print(
+                    "\(one.id) \(one.name) \(one.state.rawValue) \(one.pid.map(String.init) ?? "-") \(one.address4 ?? "-")"
+                )
             }
         }
         return 0

@@ -1,3 +1,4 @@
+import Builder
 import Domain
 import Scheduler
 import Telemetry
@@ -6,6 +7,7 @@ import Telemetry
 struct Cleanup: AppCleanup {
     let repositories: any SourceRepositories
     let buildEngine: any BuildEngine
+    let buildLogs: any BuildLogStore
     let lines: PlatformLines
     let epoch: Int64
 
@@ -13,5 +15,10 @@ struct Cleanup: AppCleanup {
         try await repositories.remove(app: app.id)
         try await buildEngine.removeCache(app: app.id, epoch: epoch)
         await lines.remove(app: app.id)
+    }
+
+    func removeFiles(of removed: RemovedApp) async throws(PaaSError) {
+        for build in removed.builds { try await buildLogs.remove(build) }
+        for slug in removed.slugs { try await buildEngine.removeSlug(slug, epoch: epoch) }
     }
 }

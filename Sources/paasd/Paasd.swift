@@ -18,28 +18,39 @@ struct Paasd {
     let settings: Settings
     let logger: Logger
 
-    /// - Throws: whatever made a part end.
+    /// - Throws: whatever made a part end. The others may still be at it: the process is to end.
     func run() async throws {
         // Held for the life of the process: a second paasd on the same data directory must not even begin.
         let lock = try DirectoryLock(path: settings.dataDirectory + "/lock/paasd.lock")
         defer { withExtendedLifetime(lock) {} }
-        let bootID = try Host.bootID(file: settings.bootIDFile)
         let store = try openStore()
-        let epoch = try await beginEpoch(store)
-        try await store.ensureAdminToken(secretHash: try adminTokenHash(), now: .now())
+        // Answers at once, if only that the database is away.
+        let server = try APIServer(settings: settings, logger: logger)
+        try await untilOneEnds([
+            { try await server.run() },
+            { try await work(store, server) },
+        ])
+    }
+
+    private func work(_ store: PostgresStore, _ server: APIServer) async throws {
+        let bootID = try Host.bootID(file: settings.bootIDFile)
+        let adminToken = try adminTokenHash()
+        let epoch = try await begin(store, adminToken: adminToken)
 
         let faults = FaultSwitch(settings.faultPoint)
-        let engine = LocalEngine(socket: settings.engineSocket)
+        let engine = LocalEngine(socket: settings.engineSocket, platformID: settings.instance)
         let repositories = GitClient(socket: settings.gitSocket)
         let lines = PlatformLines(directory: settings.dataDirectory + "/platform-logs")
-        let hub = RoutingHub(store: store, bootID: bootID, logger: logger)
+        let buildLogs = FileBuildLog(directory: settings.dataDirectory + "/build-logs")
+        let hub = RoutingHub(
+            store: store, bootID: bootID, lines: RouterLines(store: store, log: lines), logger: logger)
         let reconciler = Reconciler(
             store: store, engine: engine, publisher: hub, log: lines,
-            cleanup: Cleanup(repositories: repositories, buildEngine: engine, lines: lines, epoch: epoch),
+            cleanup: Cleanup(
+                repositories: repositories, buildEngine: engine, buildLogs: buildLogs, lines: lines, epoch: epoch),
             faults: faults,
             epoch: epoch, bootID: bootID, settings: SchedulerSettings(settings), logger: logger)
         hub.attach(reconciler)
-        let buildLogs = FileBuildLog(directory: settings.dataDirectory + "/build-logs")
         let builds = BuildCoordinator(
             BuildParts(
                 store: store, engine: engine, buildEngine: engine, sources: repositories, scheduler: reconciler,
@@ -51,29 +62,26 @@ struct Paasd {
         let tickets = PushTickets()
         let pushes = PushSocket(
             path: settings.pushSocket, service: PushService(builds: builds, store: store, logger: logger),
-            tickets: tickets, builds: store, logger: logger)
-        let server = try APIServer(
+            tickets: tickets, logger: logger)
+        server.begin(
             APIDependencies(
                 store: store, engine: engine, buildEngine: engine, builds: builds, git: repositories,
                 repositories: repositories, scheduler: ChangeNotice(reconciler: reconciler, hub: hub), routing: hub,
                 logs: MergedLogReader([EngineLogLines(engine: engine), PlatformLogLines(lines)]),
-                status: PlatformStatus(store: store, engine: engine, repositories: repositories, settings: settings),
-                tickets: tickets, settings: settings, epoch: epoch, faults: faults), logger: logger)
+                status: PlatformStatus(store: store, engine: engine, repositories: repositories, hub: hub),
+                tickets: tickets, settings: settings, epoch: epoch, adminTokenHash: adminToken, faults: faults))
 
         logger.info("paasd starts", metadata: ["version": "\(Self.version)", "epoch": "\(epoch)"])
         try pushes.start()
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { try await reconciler.run() }
-            group.addTask { try await builds.run() }
-            group.addTask { try await server.run() }
-            group.addTask {
+        try await untilOneEnds([
+            { try await reconciler.run() },
+            { try await builds.run() },
+            {
                 if await store.waitUntilSuperseded() {
                     throw PaaSError(.stale, "another paasd is in charge of this database now")
                 }
-            }
-            defer { group.cancelAll() }
-            try await group.next()
-        }
+            },
+        ])
     }
 
     private func openStore() throws -> PostgresStore {
@@ -84,21 +92,48 @@ struct Paasd {
         }
         return try PostgresStore(
             configuration: PostgresConfiguration(connection: url), key: EncryptionKey(key),
-            portRange: settings.portRange)
+            portRange: settings.portRange, capacity: try Capacity(settings))
     }
 
-    /// Waits for the database, and for an earlier paasd that is still going.
-    private func beginEpoch(_ store: PostgresStore) async throws -> Int64 {
-        var told = false
+    /// Takes charge: of this data directory's database only, in an epoch that is newer than any before.
+    private func begin(_ store: PostgresStore, adminToken: [UInt8]) async throws -> Int64 {
+        let record = DataDirectoryRecord(directory: settings.dataDirectory + "/lock")
+        let known = try record.read()
+        let term = try await whileAway { () async throws(PaaSError) in
+            do throws(PaaSError) {
+                return try await store.beginEpoch(atLeast: known.epoch, platformID: known.platformID)
+            } catch { throw record.explained(error, platformID: known.platformID) }
+        }
+        if term.wasBehind {
+            logger.warning(
+                "the database is older than what ran on this data directory: it was restored, or is another one",
+                metadata: ["epoch": "\(term.epoch)"])
+        }
+        try record.write(platformID: term.platformID, epoch: term.epoch)
+        let instance = settings.instance
+        try await whileAway { () async throws(PaaSError) in
+            try await store.ensureAdminToken(secretHash: adminToken, now: .now())
+            try await store.forgetLocalRouters(except: "local-\(instance)", epoch: term.epoch, now: .now())
+        }
+        return term.epoch
+    }
+
+    /// Calls `work` until the database is there.
+    private func whileAway<Value: Sendable>(
+        _ work: @Sendable () async throws(PaaSError) -> Value
+    ) async throws -> Value {
+        var pause = Duration.milliseconds(50)
         while true {
             do throws(PaaSError) {
-                return try await store.beginEpoch()
+                return try await work()
             } catch {
                 guard error.code == .unavailable else { throw error }
-                if !told { logger.warning("waiting for the database", metadata: ["error": "\(ErrorChain(error))"]) }
-                told = true
-                try await Task.sleep(for: .milliseconds(200))
+                if pause == .milliseconds(50) {
+                    logger.warning("waiting for the database", metadata: ["error": "\(ErrorChain(error))"])
+                }
             }
+            try await Task.sleep(for: pause)
+            pause = min(pause * 2, .seconds(1))
         }
     }
 

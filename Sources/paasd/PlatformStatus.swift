@@ -10,7 +10,7 @@ struct PlatformStatus: StatusSource {
     let store: PostgresStore
     let engine: LocalEngine
     let repositories: GitClient
-    let settings: Settings
+    let hub: RoutingHub
 
     var version: String { Paasd.version }
 
@@ -26,7 +26,11 @@ struct PlatformStatus: StatusSource {
         async let git = component("git") { () async throws(PaaSError) -> String? in
             "\(try await repositories.list().count) repositories"
         }
-        async let routers = routerStatus()
+        async let routers = RouterStatus(
+            seen: { hub.routers },
+            newest: { () async throws(PaaSError) in try await hub.currentMark() },
+            recorded: { () async throws(PaaSError) in try await store.routers().map(\.id) }
+        ).component()
         return [
             ComponentStatus(name: "paasd", state: .up, detail: version), await database, await engineStatus, await git,
         ]
@@ -44,18 +48,6 @@ struct PlatformStatus: StatusSource {
             return ComponentStatus(name: name, state: .up, detail: try await look())
         } catch {
             return ComponentStatus(name: name, state: .down, detail: error.message)
-        }
-    }
-
-    private func routerStatus() async -> ComponentStatus {
-        do throws(PaaSError) {
-            let newest = try await store.routers().map(\.seenAt).max()
-            guard let newest else {
-                return ComponentStatus(name: "router", state: .down, detail: "no router has connected yet")
-            }
-            return ComponentStatus(name: "router", state: .up, detail: "last acknowledgement \(newest)")
-        } catch {
-            return ComponentStatus(name: "router", state: .degraded, detail: error.message)
         }
     }
 }

@@ -12,14 +12,12 @@ final class PushSocket: Sendable {
     private let path: String
     private let service: PushService
     private let tickets: PushTickets
-    private let builds: any BuildStore
     private let logger: Logger
 
-    init(path: String, service: PushService, tickets: PushTickets, builds: any BuildStore, logger: Logger) {
+    init(path: String, service: PushService, tickets: PushTickets, logger: Logger) {
         self.path = path
         self.service = service
         self.tickets = tickets
-        self.builds = builds
         self.logger = logger
     }
 
@@ -37,9 +35,9 @@ final class PushSocket: Sendable {
                         continue
                     }
                     let connection = PushConnection(socket)
-                    Thread.start("push") { self.serve(connection) }
+                    try Thread.tryStart("push") { self.serve(connection) }
                 } catch {
-                    logger.error("push socket: accept failed", metadata: ["error": "\(error)"])
+                    logger.error("push socket: a connection was not served", metadata: ["error": "\(error)"])
                     usleep(100_000)
                 }
             }
@@ -69,15 +67,20 @@ final class PushSocket: Sendable {
         func refuse(_ reason: String) -> [String: RefDecision] {
             Dictionary(hello.commands.map { ($0.ref, .refuse(reason)) }, uniquingKeysWith: { first, _ in first })
         }
-        guard let grant = await grant(hello) else {
-            return refuse("the platform was restarted during this push; push again")
-        }
-        return await service.handle(PushRequest(hello, app: grant.app, principal: grant.principal)) { reply in
-            try await connection.send(reply)
+        do throws(PaaSError) {
+            guard let grant = try await grant(hello) else {
+                return refuse("the platform was restarted during this push; push again")
+            }
+            return await service.handle(PushRequest(hello, app: grant.app, principal: grant.principal)) { reply in
+                try await connection.send(reply)
+            }
+        } catch {
+            logger.error("a push can't be followed", metadata: ["error": "\(ErrorChain(error))"])
+            return refuse("\(error.message); its build goes on when it can: paasctl builds")
         }
     }
 
-    private func grant(_ hello: PushHello) async -> PushGrant? {
+    private func grant(_ hello: PushHello) async throws(PaaSError) -> PushGrant? {
         let now = Timestamp.now()
         let commands = hello.commands
         if let grant = tickets.redeem(hello.ticket, for: commands, now: now)
@@ -87,7 +90,7 @@ final class PushSocket: Sendable {
         }
         // After a restart of paasd no ticket is known. The hook may still follow the build that it opened: it alone (a
         // process of paas-git) knows the id, and following changes nothing.
-        guard let id = hello.resume, let build = try? await builds.build(id) else { return nil }
+        guard let id = hello.resume, let build = try await service.find(id) else { return nil }
         return PushGrant(
             principal: Principal(token: .random(), name: build.createdBy, role: .developer, space: nil), app: build.app)
     }

@@ -55,7 +55,8 @@ final class FakeStore: ControlStore {
     ) { (Space(id: .random(), name: name, networkIndex: 0, createdAt: now), true) }
 
     func apps(for principal: Principal) async throws(PaaSError) -> [App] {
-        state.withLock { $0.apps.values.sorted { $0.name < $1.name } }
+        try check()
+        return state.withLock { $0.apps.values.sorted { $0.name < $1.name } }
     }
     func app(named name: String, for principal: Principal) async throws(PaaSError) -> App {
         try check()
@@ -188,9 +189,17 @@ final class FakeStore: ControlStore {
             Array($0.events.filter { $0.id > after && (app == nil || $0.app == app) }.prefix(limit))
         }
     }
+    func configStatus(_ app: AppID) async throws(PaaSError) -> ConfigStatus {
+        let version = state.withLock { $0.configVersion }
+        return ConfigStatus(
+            app: "x", wantedVersion: version, runningVersion: version, release: 1, releaseState: .current)
+    }
+    func outdatedConfigs(for principal: Principal) async throws(PaaSError) -> [ConfigStatus] { [] }
+    func eventHints() -> AsyncStream<Void> { AsyncStream { _ in } }
     func lastEventID() async throws(PaaSError) -> Int64 { state.withLock { $0.events.last?.id ?? 0 } }
     func ping() async throws(PaaSError) { try check() }
     func counts() async throws(PaaSError) -> PlatformCounts {
-        PlatformCounts(apps: 1, processesUp: 1, processesWanted: 1, activeBuilds: 0)
+        try check()
+        return PlatformCounts(apps: 1, processesUp: 1, processesWanted: 1, activeBuilds: 0)
     }
 }

@@ -73,6 +73,7 @@ struct FakeRepositories: SourceRepositories {
     private func no() -> PaaSError { PaaSError(.internal, "not part of these tests") }
     func create(app: AppID) async throws(PaaSError) {}
     func remove(app: AppID) async throws(PaaSError) {}
+    func setAside(app: AppID) async throws(PaaSError) {}
     func list() async throws(PaaSError) -> [AppID] { [] }
     func pin(app: AppID, build: BuildID, commit: String) async throws(PaaSError) {}
     func unpin(app: AppID, build: BuildID) async throws(PaaSError) {}
@@ -100,12 +101,19 @@ final class FakeExchange: GitExchange {
         var largestOutstanding = 0
         var isFinished = false
         var replies: [[UInt8]] = []
+        /// Thrown behind the replies.
+        var failure: PaaSError?
         var isClosed = false
         var waiting: [CheckedContinuation<Void, Never>] = []
     }
     let state = Mutex(State())
 
-    init(replies: [[UInt8]] = []) { state.withLock { $0.replies = replies } }
+    init(replies: [[UInt8]] = [], failure: PaaSError? = nil) {
+        state.withLock {
+            $0.replies = replies
+            $0.failure = failure
+        }
+    }
 
     func write(_ bytes: [UInt8]) async throws(PaaSError) {
         state.withLock {
@@ -130,21 +138,38 @@ final class FakeExchange: GitExchange {
     func read() async throws(PaaSError) -> [UInt8]? {
         await withCheckedContinuation { continuation in
             let isReady = state.withLock { state in
-                if !state.isFinished { state.waiting.append(continuation) }
-                return state.isFinished
+                let isReady = state.isFinished || state.isClosed
+                if !isReady { state.waiting.append(continuation) }
+                return isReady
             }
             if isReady { continuation.resume() }
         }
-        return state.withLock { $0.replies.isEmpty ? nil : $0.replies.removeFirst() }
+        let (reply, failure): ([UInt8]?, PaaSError?) = state.withLock { state in
+            if !state.isFinished { return (nil, PaaSError(.unavailable, "closed")) }
+            return state.replies.isEmpty ? (nil, state.failure) : (state.replies.removeFirst(), nil)
+        }
+        if let failure { throw failure }
+        return reply
     }
-    func close() async { state.withLock { $0.isClosed = true } }
+    func close() async {
+        let waiting = state.withLock { state in
+            state.isClosed = true
+            defer { state.waiting = [] }
+            return state.waiting
+        }
+        for continuation in waiting { continuation.resume() }
+    }
 }
 
 final class FakeGit: GitTransport {
     let exchanges = Mutex<[FakeExchange]>([])
     let tickets = Mutex<[String?]>([])
     let replies: [[UInt8]]
-    init(replies: [[UInt8]] = [Array("0000".utf8)]) { self.replies = replies }
+    let failure: PaaSError?
+    init(replies: [[UInt8]] = [Array("0000".utf8)], failure: PaaSError? = nil) {
+        self.replies = replies
+        self.failure = failure
+    }
 
     func advertise(app: AppID, service: GitService, protocolVersion: String?) async throws(PaaSError) -> any GitExchange
     {
@@ -154,7 +179,7 @@ final class FakeGit: GitTransport {
         -> any GitExchange
     { make(ticket) }
     private func make(_ ticket: String?) -> FakeExchange {
-        let exchange = FakeExchange(replies: replies)
+        let exchange = FakeExchange(replies: replies, failure: failure)
         exchanges.withLock { $0.append(exchange) }
         tickets.withLock { $0.append(ticket) }
         return exchange
@@ -168,11 +193,22 @@ final class FakeFeed: RoutingFeed {
         var table: RoutingTable
         var connected: [String] = []
         var acknowledged: [String] = []
+        var reports: [FlowReport] = []
+        var reads = 0
         var continuations: [AsyncStream<Void>.Continuation] = []
     }
     let state = Mutex(
         State(table: RoutingTable(mark: .init(tableID: "t", revision: 1, bootID: "b"), routes: [])))
-    func current() async throws(PaaSError) -> RoutingTable { state.withLock { $0.table } }
+    func current() async throws(PaaSError) -> RoutingTable {
+        state.withLock { state in
+            state.reads += 1
+            return state.table
+        }
+    }
+    func currentMark() async throws(PaaSError) -> RoutingTable.Mark { state.withLock { $0.table.mark } }
+    func report(router: String, _ reports: [FlowReport]) async throws(PaaSError) {
+        state.withLock { $0.reports += reports }
+    }
     func changes() -> AsyncStream<Void> {
         let (stream, continuation) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         state.withLock { $0.continuations.append(continuation) }
@@ -217,7 +253,7 @@ struct World {
                 repositories: FakeRepositories(), scheduler: FakeScheduler(), routing: feed,
                 logs: MergedLogReader([EngineLogLines(engine: engine), EventLogLines(store: store)]),
                 status: FakeStatus(), tickets: tickets, settings: try Settings(environment: settings, file: ""),
-                epoch: 1, clock: { FakeStore.time }), logger: Logger(label: "test"))
+                epoch: 1, adminTokenHash: SecretText.hash("admin"), clock: { FakeStore.time }), logger: Logger(label: "test"))
         store.state.withLock {
             for role in [Role.admin, .developer, .viewer] {
                 $0.principals[SecretText.hash(role.rawValue)] = Principal(

@@ -108,6 +108,38 @@ import Testing
         }
     }
 
+    @Test func aProgramThatFailedIsAnErrorOrACutReplyButNoWholeOne() async throws {
+        let failure = PaaSError(.internal, "git receive-pack ended without a reply (status 128)")
+        let silent = try World(git: FakeGit(replies: [], failure: failure))
+        try await silent.server.publicApplication().test(.router) { client in
+            let answer = try await client.call(
+                .post, "/git/demo.git/git-receive-pack", "0000", as: "developer", headers: Self.push)
+            #expect(answer.status == 500)
+            #expect(answer.text == failure.message + "\n")
+        }
+        let cut = try World(git: FakeGit(failure: failure))
+        try await cut.server.publicApplication().test(.live) { client in
+            _ = await #expect(throws: (any Error).self) {
+                try await client.call(
+                    .post, "/git/demo.git/git-receive-pack", "0000", as: "developer", headers: Self.push)
+            }
+        }
+        for world in [silent, cut] {
+            #expect(world.git.exchanges.withLock { $0.allSatisfy { $0.state.withLock { $0.isClosed } } })
+        }
+    }
+
+    @Test func aBodyThatCantBeReadEndsTheProgramAndIsNamed() async throws {
+        let world = try World()
+        try await world.server.publicApplication().test(.router) { client in
+            let answer = try await client.call(
+                .post, "/git/demo.git/git-upload-pack", "not zipped", as: "viewer",
+                headers: ["Content-Type": "application/x-git-upload-pack-request", "Content-Encoding": "gzip"])
+            #expect(answer.status == 400)
+            #expect(answer.text.contains("no valid gzip"))
+        }
+    }
+
     @Test func aZippedBodyMayNotGrowWithoutLimit() async throws {
         let exchange = FakeExchange()
         let pump = RequestPump(exchange: exchange, encoding: .gzip, limitBytes: 5)

@@ -89,8 +89,28 @@ import Testing
         }
         try await bench.running { _, _, _ in
             try await bench.eventually("repaired") {
-                bench.world.with { $0.slugFiles.isEmpty && $0.volumes.isEmpty && $0.removedRepositories == [stranger] }
+                bench.world.with { $0.slugFiles.isEmpty && $0.volumes.isEmpty && $0.setAside == [stranger] }
             }
         }
+    }
+
+    @Test(arguments: [false, true]) func aSupersededReleaseIsAcceptedAfterARestartOnlyIfItWasCurrent(wasCurrent: Bool)
+        async throws
+    {
+        let bench = Bench()
+        bench.world.with { $0.rollout = .rolling }
+        let id = try await bench.running { builds, service, _ in
+            let push = Task { await bench.push(service) }
+            try await bench.eventually("released") { !bench.world.with { $0.releases.isEmpty } }
+            push.cancel()
+            return try #require(bench.world.build?.id)
+        }
+        bench.world.with { state in
+            state.releases[1]?.state = .superseded
+            if wasCurrent { state.wasCurrent = [1] }
+        }
+        let outcome = try await bench.running { builds, _, _ in try await builds.outcome(id) }
+        #expect(outcome == (wasCurrent ? .released(version: 1) : .refused(reason: "release v1 was superseded")))
+        #expect(bench.world.build?.refMoved == wasCurrent)
     }
 }

@@ -18,7 +18,6 @@ final class FakeWorld: Sendable {
         var volumes: Set<BuildID> = []
         var keptCaches: [Bool] = []
         var slugFiles: Set<SlugDigest> = []
-        var removedRepositories: [AppID] = []
         var repositories: [AppID] = []
         var containers: [InstanceID: ContainerObservation] = [:]
         var output: [InstanceID: [String]] = [:]
@@ -35,7 +34,21 @@ final class FakeWorld: Sendable {
         /// What becomes of a new release by itself.
         var rollout: Release.State = .current
         var rolloutOutput: String?
-        var fetches = 0
+        /// Calls that are not answered now, by name.
+        var away: Set<String> = []
+        /// Calls that fail for good, by name.
+        var broken: Set<String> = []
+        /// How often a call was made.
+        var calls: [String: Int] = [:]
+        /// The next `createBuild` makes the row, but its answer is lost.
+        var losesNextAnswer = false
+        var refusesBuilds = false
+        var setAside: [AppID] = []
+        var wasCurrent: Set<Int> = []
+        /// Objects that are no commits.
+        var tags: Set<String> = []
+        /// Builds that were recorded as ended while their container ran.
+        var endedTooEarly: [BuildID] = []
         var observers: [Int: AsyncThrowingStream<EngineEvent, any Error>.Continuation] = [:]
         var nextObserver = 0
     }
@@ -90,13 +103,22 @@ final class FakePaasd: Sendable, FaultInjector {
     func alive() throws(PaaSError) {
         if isDead { throw PaaSError(.stale, "killed") }
     }
+    func called(_ name: String) throws(PaaSError) {
+        try alive()
+        let (away, broken) = world.with { state in
+            state.calls[name, default: 0] += 1
+            return (state.away.contains(name), state.broken.contains(name))
+        }
+        if away { throw PaaSError(.unavailable, "\(name) is not answered; retry") }
+        if broken { throw PaaSError(.internal, "\(name) fails") }
+    }
 }
 
 extension FakePaasd: SchedulerWakeup { func wake(_ app: AppID) {} }
 
 extension FakePaasd: BuildStore {
     func app(_ id: AppID) async throws(PaaSError) -> App {
-        try alive()
+        try called("app")
         return world.app
     }
     func app(named name: String) async throws(PaaSError) -> App {
@@ -108,21 +130,33 @@ extension FakePaasd: BuildStore {
         return (["GREETING": try ConfigValue("hello")], 1)
     }
     func createBuild(_ request: BuildRequest, now: Timestamp) async throws(PaaSError) -> Build {
-        try alive()
-        let made: Build? = world.with { state in
-            if state.builds.values.contains(where: { !$0.state.isFinal }) { return nil }
+        try called("createBuild")
+        if world.with({ $0.refusesBuilds }) { throw PaaSError(.conflict, "dns is being deleted") }
+        let (made, isLost): (Build?, Bool) = world.with { state in
+            if let known = state.builds[request.id] { return (known, false) }
+            if state.builds.values.contains(where: { !$0.state.isFinal }) { return (nil, false) }
             let build = Build(
                 id: request.id, number: state.builds.count + 1, app: request.app, state: .queued,
                 source: request.source, options: request.options, stack: "debian-13", createdBy: request.createdBy,
                 createdAt: now)
             state.builds[build.id] = build
-            return build
+            defer { state.losesNextAnswer = false }
+            return (build, state.losesNextAnswer)
         }
+        if isLost { throw PaaSError(.unavailable, "the answer is lost") }
         guard let made else { throw PaaSError(.conflict, "a build is in progress") }
         return made
     }
-    func build(_ id: BuildID) async throws(PaaSError) -> Build {
+    func builds(_ app: AppID, limit: Int, before: Int?) async throws(PaaSError) -> [Build] {
         try alive()
+        return world.with { state in
+            Array(
+                state.builds.values.filter { $0.number < before ?? .max }.sorted { $0.number > $1.number }.prefix(limit)
+            )
+        }
+    }
+    func build(_ id: BuildID) async throws(PaaSError) -> Build {
+        try called("build")
         guard let build = world.with({ $0.builds[id] }) else { throw PaaSError(.notFound, "no such build") }
         return build
     }
@@ -136,7 +170,7 @@ extension FakePaasd: BuildStore {
             state.builds.values.filter { build in
                 guard build.state == .succeeded, build.source.kind == .push, !build.refMoved, let v = build.release
                 else { return false }
-                return state.releases[v]?.state == .current
+                return state.releases[v]?.state == .current || state.wasCurrent.contains(v)
             }
         }
     }
@@ -153,6 +187,7 @@ extension FakePaasd: BuildStore {
         world.with {
             $0.builds[id]?.state = state
             $0.builds[id]?.error = error
+            if $0.containers[InstanceID(id.uuid)]?.state == .running { $0.endedTooEarly.append(id) }
         }
     }
     func requestCancel(_ id: BuildID, now: Timestamp) async throws(PaaSError) -> Bool {
@@ -209,16 +244,29 @@ extension FakePaasd: BuildStore {
     }
     func knownSlugs() async throws(PaaSError) -> Set<SlugDigest> { world.with { $0.slugRows } }
     func knownApps() async throws(PaaSError) -> Set<AppID> { [world.app.id] }
-    func knownBuilds(_ app: AppID) async throws(PaaSError) -> Set<BuildID> { world.with { Set($0.builds.keys) } }
+    func knownBuilds(_ app: AppID) async throws(PaaSError) -> Set<BuildID> {
+        try called("knownBuilds")
+        return world.with { Set($0.builds.keys) }
+    }
 }
 
 extension FakePaasd: SourceRepositories {
     func create(app: AppID) async throws(PaaSError) {}
     func remove(app: AppID) async throws(PaaSError) {
         try alive()
-        world.with { $0.removedRepositories.append(app) }
+        world.with { state in state.repositories.removeAll { $0 == app } }
     }
-    func list() async throws(PaaSError) -> [AppID] { world.with { $0.repositories } }
+    func setAside(app: AppID) async throws(PaaSError) {
+        try alive()
+        world.with { state in
+            state.setAside.append(app)
+            state.repositories.removeAll { $0 == app }
+        }
+    }
+    func list() async throws(PaaSError) -> [AppID] {
+        try called("list")
+        return world.with { $0.repositories }
+    }
     func pin(app: AppID, build: BuildID, commit: String) async throws(PaaSError) {
         try alive()
         _ = world.with { $0.pins.insert(build) }
@@ -230,7 +278,8 @@ extension FakePaasd: SourceRepositories {
     func pins(app: AppID) async throws(PaaSError) -> [BuildID] { world.with { Array($0.pins) } }
     func resolve(app: AppID, revision: String) async throws(PaaSError) -> String { revision }
     func commitInfo(app: AppID, commit: String) async throws(PaaSError) -> CommitInfo {
-        throw PaaSError(.notFound, "no commit")
+        if world.with({ $0.tags.contains(commit) }) { throw PaaSError(.notFound, "no commit") }
+        return CommitInfo(id: commit, tree: commit, subject: "", author: "", time: Timestamp(microseconds: 0))
     }
     func inspect(app: AppID, commit: String) async throws(PaaSError) -> TreeFacts {
         try alive()
@@ -240,7 +289,7 @@ extension FakePaasd: SourceRepositories {
         try alive()
     }
     func updateRef(app: AppID, ref: String, old: String?, new: String) async throws(PaaSError) {
-        try alive()
+        try called("updateRef")
         let done = world.with { state in
             guard state.refs[ref] == old else { return false }
             state.refs[ref] = new
@@ -275,13 +324,16 @@ extension FakePaasd: BuildEngine {
         return PackedSlug(digest: digest, sizeBytes: 1000, imageBytes: 2048, files: 3)
     }
     func finishBuildVolume(build: BuildID, app: AppID, keepCache: Bool, epoch: Int64) async throws(PaaSError) {
-        try alive()
+        try called("finishBuildVolume")
         world.with { if $0.volumes.remove(build) != nil { $0.keptCaches.append(keepCache) } }
     }
     func listBuildVolumes() async throws(PaaSError) -> [BuildID] { world.with { Array($0.volumes) } }
-    func listSlugs() async throws(PaaSError) -> [SlugDigest] { world.with { Array($0.slugFiles) } }
+    func listSlugs() async throws(PaaSError) -> [SlugDigest] {
+        try called("listSlugs")
+        return world.with { Array($0.slugFiles) }
+    }
     func removeSlug(_ digest: SlugDigest, epoch: Int64) async throws(PaaSError) {
-        try alive()
+        try called("removeSlug \(digest)")
         _ = world.with { $0.slugFiles.remove(digest) }
     }
     func removeCache(app: AppID, epoch: Int64) async throws(PaaSError) { try alive() }
@@ -309,7 +361,7 @@ extension FakePaasd: ContainerEngine {
         return seen
     }
     func stop(_ id: InstanceID, graceSeconds: Int, epoch: Int64) async throws(PaaSError) {
-        try alive()
+        try called("stop")
         if world.with({ $0.containers[id]?.state == .running }) { world.exit(id, code: 143) }
     }
     func remove(_ id: InstanceID, epoch: Int64) async throws(PaaSError) {

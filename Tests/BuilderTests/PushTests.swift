@@ -109,6 +109,25 @@ import Testing
         #expect(lines.first == " !     branch feature is not the deploy branch; to deploy: git push paas feature:main")
     }
 
+    @Test func tagsAreStoredAndExplainedOnce() async throws {
+        let bench = Bench()
+        let (decisions, lines) = try await bench.running { _, service, _ in
+            await bench.push(service, [("refs/tags/v1", Bench.zero, Bench.commit)])
+        }
+        #expect(decisions == ["refs/tags/v1": .update])
+        #expect(lines == ["       Tag v1 was stored, not built; to deploy: git push paas v1^{}:main"])
+        let many = try await bench.running { _, service, _ in
+            await bench.push(
+                service,
+                [
+                    ("refs/tags/v1", Bench.zero, Bench.commit), ("refs/tags/v2", Bench.zero, Bench.commit),
+                    ("refs/tags/old", Bench.commit, Bench.zero), ("refs/notes/commits", Bench.zero, Bench.commit),
+                ])
+        }
+        #expect(many.decisions.values.allSatisfy { $0 == .update })
+        #expect(many.lines == ["       2 tags were stored, not built; to deploy: git push paas v1^{}:main"])
+    }
+
     @Test func mainWinsOverMasterInOnePushAndMasterAloneDeploys() async throws {
         let both = Bench()
         let refs = [("refs/heads/master", Bench.zero, Bench.commit), ("refs/heads/main", Bench.zero, Bench.commit)]
@@ -221,5 +240,58 @@ import Testing
         let lines = try await bench.running { _, service, _ in await bench.push(service).lines }
         #expect(lines.contains("       Default types for Python -> worker"))
         #expect(lines.contains("         paasctl scale dns=1 -a dns"))
+    }
+
+    @Test func aPushDuringTheRolloutOfAnotherLeavesTheRefOnTheNewerCommit() async throws {
+        let bench = Bench()
+        let newer = String(repeating: "2", count: 40)
+        bench.world.with { $0.rollout = .rolling }
+        try await bench.running { _, service, _ in
+            async let first = bench.push(service)
+            try await bench.eventually("released") { bench.world.with { $0.releases[1] != nil } }
+            // The ref has not moved yet, so git names the same old commit.
+            async let second = bench.push(service, [("refs/heads/main", Bench.zero, newer)])
+            try await bench.eventually("released") { bench.world.with { $0.releases[2] != nil } }
+            bench.world.with { $0.releases[1]?.state = .current }
+            #expect(await first.decisions == ["refs/heads/main": .moved])
+            bench.world.with { state in
+                state.wasCurrent = [1]
+                state.releases[1]?.state = .superseded
+                state.releases[2]?.state = .current
+            }
+            let (decisions, lines) = await second
+            #expect(decisions == ["refs/heads/main": .moved])
+            #expect(!lines.contains { $0.contains("was left alone") }, "\(lines)")
+        }
+        #expect(bench.world.with { $0.refs["refs/heads/main"] } == newer)
+    }
+
+    @Test func aRefThatSomebodyElseMovedIsLeftAlone() async throws {
+        let bench = Bench()
+        let other = String(repeating: "3", count: 40)
+        bench.world.with { $0.rollout = .rolling }
+        let lines = try await bench.running { _, service, _ in
+            async let push = bench.push(service)
+            try await bench.eventually("released") { bench.world.with { $0.releases[1] != nil } }
+            bench.world.with { state in
+                state.refs["refs/heads/main"] = other
+                state.releases[1]?.state = .current
+            }
+            return await push.lines
+        }
+        #expect(lines.contains { $0.contains("was left alone") })
+        #expect(bench.world.with { $0.refs["refs/heads/main"] } == other)
+    }
+
+    @Test func anAnnotatedTagPushedToTheDeployBranchIsNamed() async throws {
+        let bench = Bench()
+        bench.world.with { $0.tags = [Bench.commit] }
+        let (decisions, _) = try await bench.running { _, service, _ in await bench.push(service) }
+        guard case .refuse(let reason) = decisions["refs/heads/main"] else {
+            Issue.record("not refused")
+            return
+        }
+        #expect(reason.hasPrefix("main must be a commit") && reason.contains("git push paas TAG^{}:main"))
+        #expect(bench.world.with { $0.builds.isEmpty && $0.pins.isEmpty })
     }
 }

@@ -10,6 +10,13 @@ import Testing
         #expect(throws: PaaSError.self) { try Names.validate(name, "app") }
     }
 
+    /// Whatever bash does not hand on as it was given.
+    @Test(arguments: ["UID", "PPID", "SHELLOPTS", "RANDOM", "BASH_ENV", "BASHOPTS", "PWD", "_", "IFS"])
+    func keysThatTheShellKeepsToItself(_ key: String) {
+        let error = #expect(throws: PaaSError.self) { try Names.validateConfigKey(key) }
+        #expect(error?.message.contains("shell") == true)
+    }
+
     @Test(arguments: ["KEY", "_x", "a1"]) func configKeys(_ key: String) throws { try Names.validateConfigKey(key) }
 
     @Test(arguments: ["", "1A", "A-B", "A B", "PORT", "PORT_WEB", "PAAS_APP", "DYNO", "É"])
@@ -72,5 +79,15 @@ import Testing
         let a = try Settings(environment: ["PAAS_DATA_DIR": "/a"], file: "")
         let b = try Settings(environment: ["PAAS_DATA_DIR": "/b"], file: "")
         #expect(a.hostName != b.hostName)
+    }
+
+    @Test func theHostHasRoomForSoMany() throws {
+        func capacity(_ environment: [String: String]) throws -> Capacity {
+            try Capacity(Settings(environment: environment, file: ""))
+        }
+        #expect(try capacity([:]) == Capacity(apps: 35_017, spaces: 64))
+        let small = try capacity(["PAAS_SUBNETS": "10.0.0.0/20,fd00::/48", "PAAS_UID_BASE": "4000000000"])
+        #expect(small == Capacity(apps: 4499, spaces: 4))
+        #expect(throws: PaaSError.self) { try capacity(["PAAS_SUBNETS": "10.0.0.0,fd00::/48"]) }
     }
 }

@@ -16,17 +16,32 @@ import Testing
         try await fixture.client.create(app: app)
         try await fixture.client.create(app: app)
         #expect(try await fixture.client.list() == [app])
+        #expect(try Files.list(fixture.settings.repositoriesDirectory) == ["\(app).git"])
         #expect(try Files.readText(fixture.repository(app) + "/HEAD") == "ref: refs/heads/main")
         try await fixture.client.remove(app: app)
         try await fixture.client.remove(app: app)
         #expect(try await fixture.client.list().isEmpty)
     }
 
+    @Test func aRepositorySetAsideLeavesTheListAndIsKeptForAMonth() async throws {
+        try await fixture.client.create(app: app)
+        try await fixture.client.setAside(app: app)
+        try await fixture.client.setAside(app: app)
+        #expect(try await fixture.client.list().isEmpty)
+        let folder = Files.parent(fixture.repository(app))
+        let name = try #require(try Files.list(folder).first { $0.hasPrefix("\(app).aside-") })
+        #expect(Files.exists("\(folder)/\(name)/HEAD"))
+        // Another one, a month later.
+        let later = time(nil) + AsideRepositories.keptSeconds + 60
+        try AsideRepositories(repositories: folder).take(.random(), now: later)
+        #expect(try Files.list(folder).allSatisfy { !$0.hasPrefix("\(app)") })
+    }
+
     @Test func refsMoveOnlyByCompareAndSwap() async throws {
         let client = fixture.client
         try await client.create(app: app)
-        let first = try fixture.push(["a": "1"], to: app),
-            second = try fixture.push(["a": "2"], to: app, branch: "second")
+        let first = try await fixture.push(["a": "1"], to: app),
+            second = try await fixture.push(["a": "2"], to: app, branch: "second")
         #expect(first != second)
         try await client.updateRef(app: app, ref: "refs/heads/x", old: nil, new: first)
         await #expect(throws: PaaSError.self) {
@@ -50,7 +65,7 @@ import Testing
     @Test func pinsKeepCommitsAndAreListed() async throws {
         let client = fixture.client, build = BuildID.random()
         try await client.create(app: app)
-        let commit = try fixture.push(["a": "1"], to: app)
+        let commit = try await fixture.push(["a": "1"], to: app)
         try await client.pin(app: app, build: build, commit: commit)
         try await client.pin(app: app, build: build, commit: commit)
         #expect(try await client.pins(app: app) == [build])
@@ -62,7 +77,7 @@ import Testing
     @Test func commitsAreFoundByIdBranchAndPrefix() async throws {
         let client = fixture.client
         try await client.create(app: app)
-        let commit = try fixture.push(["a": "1"], to: app)
+        let commit = try await fixture.push(["a": "1"], to: app)
         for revision in [commit, String(commit.prefix(8)), "main", "refs/heads/main"] {
             #expect(try await client.resolve(app: app, revision: revision) == commit)
         }
@@ -82,7 +97,7 @@ import Testing
         let pointer =
             "version https://git-lfs.github.com/spec/v1\noid sha256:" + String(repeating: "a", count: 64)
             + "\nsize 12345\n"
-        let commit = try fixture.push(
+        let commit = try await fixture.push(
             ["a/b.txt": "12345", "big": String(repeating: "x", count: 5000), "model.bin": pointer], to: app)
         let facts = try await client.inspect(app: app, commit: commit)
         #expect(facts.files == 3)
@@ -95,7 +110,7 @@ import Testing
     @Test func aCheckoutMakesLinksAndFollowsNone() async throws {
         let client = fixture.client
         try await client.create(app: app)
-        let commit = try fixture.push(
+        let commit = try await fixture.push(
             ["Procfile": "web: x\n", "dir/run": "#!/bin/sh\n", ".gitattributes": "dir export-ignore\n"],
             links: ["passwd": "/etc/passwd", "up": "../../.."], to: app)
         let target = fixture.root + "/checkout"
@@ -121,7 +136,7 @@ import Testing
     @Test func gitsOwnProgramsAnswerThroughAnExchange() async throws {
         let client = fixture.client
         try await client.create(app: app)
-        let commit = try fixture.push(["a": "1"], to: app)
+        let commit = try await fixture.push(["a": "1"], to: app)
         try await client.pin(app: app, build: .random(), commit: commit)
         let exchange = try await client.advertise(app: app, service: .receivePack, protocolVersion: nil)
         try await exchange.finishWriting()

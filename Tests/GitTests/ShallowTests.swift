@@ -35,18 +35,42 @@ import Testing
         }
     }
 
-    @Test func theListHoldsOnlyWhatIsCutOff() async throws {
+    @Test func theListHoldsOnlyWhatIsCutOffOrReliedOn() async throws {
         let fixture = try GitFixture()
         let app = AppID.random()
         try await fixture.client.create(app: app)
-        let commit = try fixture.push(["a": "1"], to: app)
-        let file = ShallowFile(repository: fixture.repository(app))
-        try file.add([commit, one])
-        try file.add([two])
-        #expect(try file.read() == [one, two, commit].sorted())
-        GitLibrary.start()
-        _ = try GitWorker.perform(.tidyShallow(app: app), repositories: fixture.settings.repositoriesDirectory)
-        #expect(try file.read() == [])
+        let commit = try await fixture.push(["a": "1"], to: app)
+        let file = ShallowFile(repository: fixture.repository(app)), lists = ShallowLists()
+        let first = try lists.add([commit, one], app, file)
+        #expect(try lists.idle(app, file) == [])
+        lists.settle(first)
+        #expect(try lists.idle(app, file) == [one, commit].sorted())
+        try GitLibrary.start()
+        guard
+            case .commits(let needless) = try GitWorker.perform(
+                .needless(app: app, shallow: [one, commit]), repositories: fixture.settings.repositoriesDirectory)
+        else { throw PaaSError(.internal, "no list of commits") }
+        #expect(needless == [one, commit])
+        // A push that came meanwhile relies on one of them.
+        let second = try lists.add([one, two], app, file)
+        try lists.remove(needless, app, file)
+        #expect(try file.read() == [one, two])
+        lists.settle(second)
+        try lists.remove([one, two], app, file)
+        #expect(!Files.exists(fixture.repository(app) + "/shallow"))
         #expect(!Files.exists(fixture.repository(app) + "/shallow.lock"))
+    }
+
+    @Test func onlyALockThatStaysTheSameIsTakenForALeftover() throws {
+        let fixture = try GitFixture()
+        let repository = fixture.root + "/bare"
+        try Files.makeDirectories(repository)
+        try Files.writeDurably(repository + "/shallow.lock", "".utf8)
+        let file = ShallowFile(repository: repository, staleSeconds: 0.2)
+        let start = Monotonic.now()
+        try file.add([one])
+        #expect(Monotonic.now() - start >= 0.2)
+        #expect(try file.read() == [one])
+        #expect(!Files.exists(repository + "/shallow.lock"))
     }
 }

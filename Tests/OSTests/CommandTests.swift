@@ -47,4 +47,37 @@ import Testing
         #expect(result.text == "0\n1\n2\n3\n")
         _ = leak.raw
     }
+
+    @Test func anAbandonedChildIsGone() throws {
+        let child = try ChildProcess.spawn(ProcessSpec("/bin/sleep", ["60"]), descriptors: [nil, nil, nil])
+        let pid = child.pid
+        #expect(child.abandon(SystemError("read", errno: EIO)) == SystemError("read", errno: EIO))
+        #expect(try Host.startTime(of: pid) == nil)
+    }
+
+    @Test func aChildCanBeFirstToGoWhenMemoryIsShort() throws {
+        var spec = ProcessSpec("/bin/cat", ["/proc/self/oom_score_adj"])
+        spec.outOfMemoryScore = 500
+        #expect(try Command(spec).run().text == "500\n")
+    }
+
+    @Test func aChildEndsWithTheThreadThatStartedIt() throws {
+        var spec = ProcessSpec("/bin/sleep", ["60"])
+        spec.parentDeathSignal = SIGKILL
+        let prepared = spec
+        let pipe = try Pipe()
+        let writing = try pipe.writeEnd.duplicate().release()
+        Thread.start("starter") {
+            var pid: pid_t = -1
+            if let child = try? ChildProcess.spawn(prepared, descriptors: [nil, nil, nil]) { pid = child.pid }
+            write(writing, &pid, MemoryLayout<pid_t>.size)
+            close(writing)
+        }
+        let bytes = try pipe.readEnd.readFully(MemoryLayout<pid_t>.size)
+        let pid = bytes.withUnsafeBytes { $0.loadUnaligned(as: pid_t.self) }
+        try #require(pid > 0)
+        var status: Int32 = 0
+        #expect(waitpid(pid, &status, 0) == pid)
+        #expect(status & 0x7f == SIGKILL)
+    }
 }

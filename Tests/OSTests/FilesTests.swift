@@ -22,6 +22,22 @@ import Testing
         #expect(throws: SystemError.self) { try Files.read(path, limit: 1) }
     }
 
+    @Test func canonicalPathsAreAsTheKernelWritesThem() throws {
+        defer { try? Files.removeTree(root) }
+        try Files.makeDirectories(root + "/real/run")
+        try Syscall.check("symlink") { symlink(root + "/real", root + "/link") }
+        #expect(Files.canonical(root + "/link/run") == root + "/real/run")
+        #expect(Files.canonical(root + "//real/./run/") == root + "/real/run")
+        #expect(Files.canonical(root + "/link/run/new//deep/./x") == root + "/real/run/new/deep/x")
+        #expect(Files.canonical("/") == "/")
+        #expect(Files.canonical("/no-such//thing") == "/no-such/thing")
+        let settings = try Settings(
+            environment: ["PAAS_DATA_DIR": root + "/link/data", "PAAS_RUN_DIR": root + "//link/run"], file: "")
+        #expect(settings.canonical.dataDirectory == root + "/real/data")
+        #expect(settings.canonical.runDirectory == root + "/real/run")
+        #expect(settings.canonical.instance == settings.instance)
+    }
+
     @Test func removingATreeFollowsNoLink() throws {
         let outside = root + "-outside"
         try Files.makeDirectories(outside + "/kept")

@@ -11,6 +11,8 @@ final class FakePaaSD: Sendable {
         var table: RoutingTable?
         var streams: [Int32] = []
         var acknowledgements: [RouterAcknowledgement] = []
+        var reports: [FlowReport] = []
+        var refusesReports = false
         var closed = false
         var streamsOpened = 0
         var sendsKeepAlive = true
@@ -44,6 +46,8 @@ final class FakePaaSD: Sendable {
     }
 
     var acknowledgements: [RouterAcknowledgement] { state.withLock { $0.acknowledgements } }
+    var reports: [FlowReport] { state.withLock { $0.reports } }
+    func refuseReports(_ on: Bool) { state.withLock { $0.refusesReports = on } }
     var streamsOpened: Int { state.withLock { $0.streamsOpened } }
 
     /// Sends the table: as a change to those who follow, as a snapshot to those who come later.
@@ -143,10 +147,20 @@ final class FakePaaSD: Sendable {
                 state.withLock { $0.streams.removeAll { $0 == raw } }
                 return
             }
-            guard lines[0].hasPrefix("POST /v1/routers/"), lines[0].contains("/ack "),
+            guard lines[0].hasPrefix("POST /v1/routers/"),
+                lines[0].contains("/ack ") || lines[0].contains("/flows "),
                 let length = lines.first(where: { $0.hasPrefix("Content-Length: ") }).flatMap({ Int($0.dropFirst(16)) })
             else { throw Failure("unexpected request \(lines[0])") }
             let body = try fd.readFully(length)
+            if lines[0].contains("/flows ") {
+                let reports = try JSONDecoder().decode([FlowReport].self, from: Data(body))
+                let refuses = state.withLock { state in
+                    if !state.refusesReports { state.reports += reports }
+                    return state.refusesReports
+                }
+                try fd.writeAll("HTTP/1.1 \(refuses ? "503 Away" : "204 No Content")\r\nContent-Length: 0\r\n\r\n".utf8)
+                return
+            }
             let ack = try JSONDecoder().decode(RouterAcknowledgement.self, from: Data(body))
             state.withLock { $0.acknowledgements.append(ack) }
             try fd.writeAll("HTTP/1.1 204 No Content\r\n\r\n".utf8)

@@ -41,13 +41,15 @@ struct Socket: ~Copyable {
         setTimeout(20)
     }
 
-    init(connect port: UInt16, ip: String = "127.0.0.1") throws {
+    /// - Parameter window: bytes that are taken before they are read, if not the kernel's choice.
+    init(connect port: UInt16, ip: String = "127.0.0.1", window: Int32? = nil) throws {
         guard let address = SocketAddress(ip: ip, port: port) else { throw Failure("address") }
         let new = OwnedFD(
             try Syscall.check("socket") {
                 socket(address.isIPv6 ? AF_INET6 : AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
             })
         let raw = new.raw
+        if var window { setsockopt(raw, SOL_SOCKET, SO_RCVBUF, &window, socklen_t(MemoryLayout<Int32>.size)) }
         try Syscall.check("connect") { address.withPointer { connect(raw, $0, $1) } }
         self.init(new)
     }
@@ -93,8 +95,10 @@ final class Server: Sendable {
     let accepted = Atomic<Int>(0)
     private let listener: Mutex<Int32>
 
-    init(port: UInt16 = 0, _ handle: @escaping @Sendable (consuming Socket) throws -> Void) throws {
-        guard let address = SocketAddress(ip: "127.0.0.1", port: port) else { throw Failure("address") }
+    init(
+        port: UInt16 = 0, ip: String = "127.0.0.1", _ handle: @escaping @Sendable (consuming Socket) throws -> Void
+    ) throws {
+        guard let address = SocketAddress(ip: ip, port: port) else { throw Failure("address") }
         let raw = try ListeningSocket.open(address, dualStack: false).release()
         _ = fcntl(raw, F_SETFL, 0)
         self.port = try portOf(raw)
@@ -137,8 +141,8 @@ final class Server: Sendable {
     }
 
     /// Says its name on each connection, then echoes.
-    static func named(_ name: String) throws -> Server {
-        try Server { socket in
+    static func named(_ name: String, ip: String = "127.0.0.1") throws -> Server {
+        try Server(ip: ip) { socket in
             try socket.send(name + "\n")
             while true {
                 let part = try socket.fd.read(upTo: 65_536)

@@ -1,4 +1,5 @@
 import Domain
+import Synchronization
 import Testing
 
 @testable import Router
@@ -167,9 +168,9 @@ import Testing
     }
 
     @Test func newsGoesAtOnceAndCountsGoSlowly() {
-        var pacing = AcknowledgementPacing(interval: 250)
+        var pacing = AcknowledgementPacing(interval: 250, repetition: 5000)
         #expect(pacing.next(acknowledgement(1), now: 0) == .send(acknowledgement(1)))
-        #expect(pacing.next(acknowledgement(1), now: 1) == .nothing)
+        #expect(pacing.next(acknowledgement(1), now: 1) == .wait(4999))
         let both = acknowledgement(2, [one: 5, two: 1])
         #expect(pacing.next(both, now: 2) == .send(both))
         #expect(pacing.next(acknowledgement(2, [one: 4, two: 1]), now: 100) == .wait(152))
@@ -178,6 +179,53 @@ import Testing
         #expect(pacing.next(acknowledgement(2, [one: 3]), now: 253) == .send(acknowledgement(2, [one: 3])))
         pacing.forget()
         #expect(pacing.next(acknowledgement(2, [one: 3]), now: 254) == .send(acknowledgement(2, [one: 3])))
+    }
+
+    @Test func whatStaysIsRepeated() {
+        var pacing = AcknowledgementPacing(interval: 250, repetition: 5000)
+        _ = pacing.next(acknowledgement(1), now: 100)
+        #expect(pacing.next(acknowledgement(1), now: 5099) == .wait(1))
+        #expect(pacing.next(acknowledgement(1), now: 5100) == .send(acknowledgement(1)))
+        #expect(pacing.next(acknowledgement(1), now: 5101) == .wait(4999))
+    }
+}
+
+@Suite struct DescriptorBudgetTests {
+    private func fill(_ budget: DescriptorBudget, _ route: RouteShared) -> Int {
+        var count = 0
+        while budget.take(2, for: route) { count += 2 }
+        return count
+    }
+
+    @Test func whoComesLaterAlwaysFindsSomething() {
+        let budget = DescriptorBudget(limit: 10_100, reserve: 100)
+        let routes = (0..<4).map { _ in RouteShared(.random(), loops: 1) }
+        let first = fill(budget, routes[0])
+        #expect(first == 8000)
+        #expect(fill(budget, routes[1]) == 1600)
+        #expect(fill(budget, routes[2]) == 320)
+        #expect(fill(budget, routes[3]) > 0)
+        // As others end, there is more for each again, and nothing is lost in counting.
+        budget.give(first, for: routes[0])
+        #expect(fill(budget, routes[1]) > 4000)
+        for route in routes { budget.give(route.descriptors.load(ordering: .relaxed), for: route) }
+        #expect(budget.used == 0 && fill(budget, routes[3]) == 8000)
+    }
+
+    @Test func theLimitHoldsWhateverIsAsked() {
+        let budget = DescriptorBudget(limit: 20, reserve: 10)
+        for _ in 0..<4 { #expect(budget.take(2, for: RouteShared(.random(), loops: 1))) }
+        #expect(budget.take(2) && !budget.take(1))
+        #expect(!budget.take(2, for: RouteShared(.random(), loops: 1)) && budget.used == 10)
+    }
+
+    @Test func pausesAreCountedAndReportedNowAndThen() {
+        let budget = DescriptorBudget(limit: 100, reserve: 0)
+        #expect(
+            [0, 1, 59_999, 60_000, 60_001, 120_000].map { budget.paused(now: $0) } == [
+                true, false, false, true, false, true,
+            ])
+        #expect(budget.pauses == 6)
     }
 }
 

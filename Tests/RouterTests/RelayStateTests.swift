@@ -43,29 +43,58 @@ import Testing
         #expect(state.handle(.ended(from: .client)) == .close)
     }
 
-    /// Whatever the order of legal events: a side is shut down at most once, and reading resumes only after it stopped.
+    @Test func whenBothSidesRefuseTheFlowEnds() {
+        for first in [Side.client, .backend] {
+            var state = RelayState()
+            #expect(state.handle(.refused(by: first)) == .stopReading(first.other))
+            #expect(state.handle(.blocked(from: first)) == .stopReading(first))
+            #expect(state.handle(.refused(by: first.other)) == .reset(first))
+        }
+    }
+
+    /// Whatever the order of legal events: a side is shut down at most once, reading resumes only after it stopped, and
+    /// until the flow ends something can still happen to it: a side is read, or bytes wait to be written.
     @Test func randomOrdersKeepTheRules() {
         var random = SeededRandom(7)
         for _ in 0..<20_000 {
             var state = RelayState()
-            var stopped: Set<Side> = [], ended: Set<Side> = []
+            var read: Set<Side> = [.client, .backend], waiting: Set<Side> = [], ended: Set<Side> = []
+            var failed = false, shutdownFailed: Side?
             steps: for _ in 0..<30 {
-                let side: Side = Bool.random(using: &random) ? .client : .backend
-                let event: RelayState.Event =
-                    switch Int.random(in: 0..<3, using: &random) {
-                    case 0: .blocked(from: side)
-                    case 1: .drained(from: side)
-                    default: stopped.contains(side) ? .drained(from: side) : .ended(from: side)
-                    }
+                #expect(!read.isEmpty || !waiting.isEmpty, "nothing can ever end \(state)")
+                // What the shell can meet: reading tells of bytes, an end or a failure; waiting bytes go out or are refused.
+                var possible: [RelayState.Event] = []
+                for side in read {
+                    possible += [.ended(from: side), .failed(side)]
+                    if !waiting.contains(side) { possible += [.blocked(from: side), .refused(by: side.other)] }
+                }
+                for side in waiting { possible += [.drained(from: side), .refused(by: side.other)] }
+                let event =
+                    shutdownFailed.map { .refused(by: $0) }
+                    ?? possible.sorted { "\($0)" < "\($1)" }.randomElement(using: &random) ?? .failed(.client)
+                shutdownFailed = nil
+                switch event {
+                case .blocked(let side): waiting.insert(side)
+                case .drained(let side): waiting.remove(side)
+                case .refused(let side):
+                    failed = true
+                    waiting.remove(side.other)
+                case .failed: failed = true
+                case .ended(let side): read.remove(side)
+                }
                 switch state.handle(event) {
                 case .none: break
-                case .stopReading(let side): #expect(stopped.insert(side).inserted && !ended.contains(side))
-                case .resumeReading(let side): #expect(stopped.remove(side) != nil)
-                case .shutdownWriting(let side): #expect(ended.insert(side.other).inserted)
+                case .stopReading(let side): read.remove(side)
+                case .resumeReading(let side): #expect(read.insert(side).inserted && !ended.contains(side))
+                case .shutdownWriting(let side):
+                    #expect(ended.insert(side.other).inserted)
+                    if Int.random(in: 0..<4, using: &random) == 0 { shutdownFailed = side }
                 case .close:
-                    #expect(ended.count == 1 && stopped.isEmpty)
+                    #expect(ended.count == 1 && waiting.isEmpty && !failed)
                     break steps
-                case .reset: Issue.record("no failure was fed")
+                case .reset:
+                    #expect(failed)
+                    break steps
                 }
             }
         }

@@ -188,10 +188,66 @@ extension SocketTests {
                     #expect(try busy.readLine() == "x")
                     usleep(200_000)
                 }
-                #expect(try silent.readAll().isEmpty)
+                // What it got may not be all: it must not take this for an end.
+                #expect(throws: SystemError("read", errno: ECONNRESET)) { try silent.readAll() }
                 #expect(Monotonic.now() - start < 3)
                 try busy.send("y\n")
                 #expect(try busy.readLine() == "y")
+            }
+        }
+
+        @Test func whatOneSideEndedDoesNotStayForLong() async throws {
+            let seen = Atomic<Int>(-1)
+            try await withRouter(configure: { $0.halfClosedIdleMilliseconds = 500 }) { bench in
+                // Says something, and then nothing to the end that it got.
+                let server = try Server { socket in
+                    try socket.send("begun\n")
+                    let got = try socket.readAll().count
+                    seen.store(got, ordering: .relaxed)
+                    while seen.load(ordering: .relaxed) >= 0 { usleep(2000) }
+                }
+                let port = try serve(bench, [server])
+                let half = try Socket(connect: port), whole = try Socket(connect: port)
+                #expect(try half.readLine() == "begun")
+                #expect(try whole.readLine() == "begun")
+                try half.send("all")
+                half.endWriting()
+                try eventually("the end is passed on") { seen.load(ordering: .relaxed) == 3 }
+                #expect(throws: SystemError("read", errno: ECONNRESET)) { try half.readAll() }
+                // The other one is not touched.
+                try whole.send("x")
+                whole.setTimeout(1)
+                #expect(throws: SystemError("read", errno: EAGAIN)) { try whole.fd.read(upTo: 1) }
+                seen.store(-1, ordering: .relaxed)
+            }
+        }
+
+        /// Sockets that wait to be reset are descriptors too.
+        @Test func pendingResetsStayInTheBudget() async throws {
+            let metrics = try freePort()
+            try await withRouter(configure: { $0.metricsAddress = "127.0.0.1:\(metrics)" }) { bench in
+                func used() throws -> Int {
+                    let socket = try Socket(connect: metrics)
+                    try socket.send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+                    let line = try socket.readText().split(separator: "\n").first {
+                        $0.hasPrefix("paas_router_descriptors_used ")
+                    }
+                    return line.flatMap { Int($0.dropFirst(29)) } ?? -1
+                }
+                let server = try Server { socket in
+                    try socket.send(String(repeating: "x", count: 12_000))
+                    _ = try socket.readLine()
+                    socket.reset()
+                }
+                let port = try serve(bench, [server])
+                #expect(try used() == 1)
+                // Takes less than was sent, and does not read.
+                let client = try Socket(connect: port, window: 1)
+                try eventually("the flow stands") { try used() == 3 }
+                usleep(50_000)
+                try client.send("reset\n")
+                try eventually("one waits for its reset") { try used() == 2 }
+                try eventually("the reset was sent") { try used() == 1 }
             }
         }
 

@@ -117,12 +117,20 @@ extension SocketTests {
         /// A copy that can't be renewed must not lead a later start to instances that are gone.
         @Test func anOutdatedCopyIsRemovedWhenItCannotBeRenewed() async throws {
             try await withBench { bench in
-                let copy = TableCopy(path: bench.folder + "/missing/table.json")
-                let told = Mutex<String?>(nil)
+                // The name of the temporary file beside it is too long.
+                let path = bench.folder + "/" + String(repeating: "t", count: 250)
+                try OwnedFD.open(path, O_WRONLY | O_CREAT, mode: 0o600)
+                    .writeAll(try JSONEncoder().encode(bench.table(1, [])))
+                let copy = TableCopy(path: path)
+                #expect(try copy.read()?.mark.revision == 1)
+                let told = Mutex<TableCopy.Outcome?>(nil)
                 var state = TableState()
-                _ = state.apply(.snapshot(bench.table(1, [])))
-                copy.write(state) { _, problem in told.withLock { $0 = problem } }
-                try eventually("the failure is told") { told.withLock { $0 }?.contains("No such file") == true }
+                _ = state.apply(.snapshot(bench.table(2, [])))
+                copy.write(state) { _, outcome in told.withLock { $0 = outcome } }
+                try eventually("the failure is told") { told.withLock { $0 } != nil }
+                guard case .removed(let reason)? = told.withLock({ $0 }) else { throw Failure("not removed") }
+                #expect(reason.contains("File name too long"))
+                #expect(!Files.exists(path))
             }
         }
 
@@ -185,21 +193,79 @@ extension SocketTests {
                 #expect(try get(metrics, "/other").hasPrefix("HTTP/1.1 404 "))
                 let text = try get(metrics, "/metrics")
                 for line in [
-                    "paas_router_table_revision 7", "paas_router_ports_failed 0",
+                    "paas_router_table_revision 7", "paas_router_ports_failed 0", "paas_router_table_connected 1",
+                    "paas_router_descriptors_used 3", "paas_router_accept_pauses_total 0",
                     "paas_router_flows_total{app=\"shop\",binding=\"web\"} 1",
                     "paas_router_flows_active{app=\"shop\",binding=\"web\"} 1",
                     "paas_router_bytes_in_total{app=\"shop\",binding=\"web\"} 6",
                     "paas_router_bytes_out_total{app=\"shop\",binding=\"web\"} 6",
                 ] { #expect(text.contains(line + "\n")) }
 
-                // Asked to end: no new connection, the flow goes on, and with it gone the program ends.
+                // Asked to end: it serves on, because nobody else could; with the last flow gone the program ends.
+                #expect(try get(metrics, "/readyz").hasPrefix("HTTP/1.1 200 OK\r\n"))
                 try child.signal(SIGTERM)
-                try eventually("the port is closed") { (try? Socket(connect: port)) == nil }
+                try eventually("it says so") { try get(metrics, "/readyz").hasPrefix("HTTP/1.1 503 ") }
+                #expect(try get(metrics, "/healthz").hasPrefix("HTTP/1.1 200 OK\r\n"))
+                let late = try Socket(connect: port)
+                try late.send("late\n")
+                #expect(try late.readLine() == "late")
+                late.endWriting()
+                #expect(try late.readText().isEmpty)
                 try client.send("more\n")
                 #expect(try client.readLine() == "more")
                 client.endWriting()
                 #expect(try client.readText().isEmpty)
                 #expect(try child.wait() == 0)
+            }
+        }
+
+        /// A supervisor starts the next one when the first has ended: the ports may refuse for that moment only.
+        @Test func anOrderlyRestartRefusesForAMomentOnly() async throws {
+            try await withBench { bench in
+                let server = try Server.named("web.1")
+                let port = try freePort(), metrics = try freePort()
+                bench.paasd.publish(bench.table(1, [Bench.route(.random(), port: port, [Bench.backend(server.port)])]))
+                let first = try spawn(bench, metrics: metrics)
+                try bench.paasd.waitForRevision(1)
+                // A flow that stays: the router waits for it as long as it may.
+                let stays = try Socket(connect: port)
+                #expect(try stays.readLine() == "web.1")
+                let stop = Atomic2(), ended = Atomic2()
+                let refused = Mutex<[Double]>([])
+                Thread.start("test-load") {
+                    while !stop.isSet {
+                        do { _ = try Socket(connect: port).readLine() } catch {
+                            refused.withLock { $0.append(Monotonic.now()) }
+                        }
+                        usleep(5000)
+                    }
+                    ended.set()
+                }
+                try first.signal(SIGTERM)
+                #expect(try first.wait() == 0)
+                // Cut off by the end of the router, and told so.
+                #expect(throws: SystemError("read", errno: ECONNRESET)) { try stays.readLine() }
+                let second = try spawn(bench, metrics: metrics)
+                try eventually("serving again") { (try? ask(port)) == "web.1" }
+                stop.set()
+                try eventually("the load ends") { ended.isSet }
+                let times = refused.withLock { $0 }
+                #expect((times.last ?? 0) - (times.first ?? 0) < 1)
+                try second.signal(SIGKILL)
+                _ = try second.wait()
+            }
+        }
+
+        @Test func withoutATableItIsHealthyAndNotReady() async throws {
+            try await withBench { bench in
+                bench.paasd.close()
+                let metrics = try freePort()
+                let child = try spawn(bench, metrics: metrics)
+                try eventually("it is healthy") { (try? get(metrics, "/healthz"))?.hasPrefix("HTTP/1.1 200 ") == true }
+                #expect(try get(metrics, "/readyz").hasPrefix("HTTP/1.1 503 "))
+                #expect(try get(metrics, "/metrics").contains("paas_router_table_connected 0\n"))
+                try child.signal(SIGKILL)
+                _ = try child.wait()
             }
         }
 

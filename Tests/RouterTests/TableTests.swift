@@ -11,6 +11,20 @@ extension SocketTests {
         /// Opens a connection and reads the backend's name.
         private func ask(_ port: UInt16) throws -> String { try Socket(connect: port).readLine() }
 
+        @Test func allAddressesMeansBothFamilies() async throws {
+            try await blocking {
+                for address in ["0.0.0.0", "::", "0:0::0"] {
+                    let listener = try ListeningSocket.open(address: address, port: 0)
+                    let port = try portOf(listener.raw)
+                    for ip in ["127.0.0.1", "::1"] { _ = try Socket(connect: port, ip: ip) }
+                }
+                let one = try ListeningSocket.open(address: "::1", port: 0)
+                let port = try portOf(one.raw)
+                _ = try Socket(connect: port, ip: "::1")
+                #expect(throws: SystemError.self) { _ = try Socket(connect: port) }
+            }
+        }
+
         @Test func connectionsAreSpreadEvenly() async throws {
             try await withRouter { bench in
                 let servers = try (1...5).map { try Server.named("web.\($0)") }
@@ -265,13 +279,160 @@ extension SocketTests {
                 var clients: [Int32] = []
                 defer { clients.forEach { close($0) } }
                 for _ in 0..<15 { clients.append(try Socket(connect: port).take()) }
-                try eventually("ten are served") { server.accepted.load(ordering: .relaxed) == 10 }
+                // Of 20 descriptors a binding gets four fifths.
+                try eventually("eight are served") { server.accepted.load(ordering: .relaxed) == 8 }
                 usleep(250_000)
-                #expect(server.accepted.load(ordering: .relaxed) == 10)
-                for fd in clients[..<10] { close(fd) }
-                clients.removeFirst(10)
+                #expect(server.accepted.load(ordering: .relaxed) == 8)
+                for fd in clients[..<8] { close(fd) }
+                clients.removeFirst(8)
                 try eventually("the others are served") { server.accepted.load(ordering: .relaxed) == 15 }
                 #expect(try Socket(connect: port).readLine() == "web.1")
+            }
+        }
+
+        @Test func whoHogsOnePortShutsNoOtherOff() async throws {
+            try await withRouter(configure: { $0.descriptorLimit = 144 + 2 + 2 * 20 }) { bench in
+                let hogged = try Server.named("hogged"), other = try Server.named("other")
+                let ports = [try freePort(), try freePort()]
+                bench.paasd.publish(
+                    bench.table(
+                        1,
+                        [
+                            Bench.route(.random(), port: ports[0], [Bench.backend(hogged.port)]),
+                            Bench.route(.random(), port: ports[1], [Bench.backend(other.port)]),
+                        ]))
+                try bench.paasd.waitForRevision(1)
+                var clients: [Int32] = []
+                defer { clients.forEach { close($0) } }
+                for _ in 0..<60 { clients.append(try Socket(connect: ports[0]).take()) }
+                try eventually("the port takes no more") { hogged.accepted.load(ordering: .relaxed) == 16 }
+                for _ in 0..<5 { #expect(try ask(ports[1]) == "other") }
+                let held = [try Socket(connect: ports[1]).take(), try Socket(connect: ports[1]).take()]
+                defer { held.forEach { close($0) } }
+                try eventually("several at once") { other.accepted.load(ordering: .relaxed) == 7 }
+                #expect(hogged.accepted.load(ordering: .relaxed) == 16)
+            }
+        }
+
+        /// Without descriptors for a moment: no backend is to blame, who waits is served, and no loop spins.
+        @Test func whatTheHostLacksForAMomentTurnsNobodyAway() async throws {
+            let metrics = try freePort()
+            try await withRouter(configure: { $0.metricsAddress = "127.0.0.1:\(metrics)" }) { bench in
+                let server = try Server.named("web.1")
+                let port = try freePort()
+                bench.paasd.publish(
+                    bench.table(1, [Bench.route(.random(), port: port, [Bench.backend(server.port)])]))
+                try bench.paasd.waitForRevision(1)
+                let client = try Unconnected(), scrape = try Unconnected()
+                let before = try routerTime()
+                try withoutDescriptors(spare: 1) {
+                    try client.connect(port)
+                    try scrape.connect(metrics)
+                    usleep(700_000)
+                }
+                #expect(try routerTime() - before < 0.3)
+                #expect(try client.socket.readLine() == "web.1")
+                try scrape.socket.send("GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+                let text = try scrape.socket.readText()
+                #expect(text.contains("paas_router_connect_failures_total{app=\"shop\",binding=\"web\"} 0\n"))
+            }
+        }
+
+        @Test func aServerThatListensOnOneAddressFamilyIsReached() async throws {
+            try await withRouter { bench in
+                let six = try Server.named("six", ip: "::1")
+                let port = try freePort()
+                bench.paasd.publish(bench.table(1, [Bench.route(.random(), port: port, [Bench.backend(six.port)])]))
+                try bench.paasd.waitForRevision(1)
+                for _ in 0..<5 { #expect(try ask(port) == "six") }
+            }
+        }
+
+        /// A table whose outdated copy can't even be removed is served, but not acknowledged until it is on disk.
+        @Test func aTableThatCannotBeKeptIsAcknowledgedLater() async throws {
+            try await withRouter(configure: { $0.copyRetryMilliseconds = 100 }) { bench in
+                let copy = bench.configuration.copyPath
+                let server = try Server.named("web.1")
+                let port = try freePort()
+                try Files.makeDirectories(copy + "/in-the-way")
+                bench.paasd.publish(
+                    bench.table(1, [Bench.route(.random(), port: port, [Bench.backend(server.port)])]))
+                try eventually("it is served") { (try? ask(port)) == "web.1" }
+                usleep(300_000)
+                #expect(bench.paasd.acknowledgements.isEmpty)
+                try Files.removeTree(copy)
+                try bench.paasd.waitForRevision(1)
+                #expect(try Files.read(copy, limit: 1 << 20) != nil)
+            }
+        }
+
+        /// Trouble is told, with all that happened meanwhile, once; what is as it should be is not.
+        @Test func whatBecameOfFlowsIsTold() async throws {
+            try await withRouter(configure: { $0.flowReportMilliseconds = 100 }) { bench in
+                let server = try Server.named("web.1")
+                let good = try freePort(), bad = try freePort(), dead = try freePort()
+                let binding = BindingID.random()
+                bench.paasd.publish(
+                    bench.table(
+                        1,
+                        [
+                            Bench.route(.random(), port: good, [Bench.backend(server.port)]),
+                            Bench.route(binding, port: bad, [Bench.backend(dead, name: "web.7")]),
+                        ]))
+                try bench.paasd.waitForRevision(1)
+                bench.paasd.refuseReports(true)
+                for port in [good, bad, bad] {
+                    do { _ = try Socket(connect: port).readLine() } catch is SystemError {}
+                }
+                usleep(300_000)
+                #expect(bench.paasd.reports.isEmpty)
+                bench.paasd.refuseReports(false)
+                try eventually("it is told") { !bench.paasd.reports.isEmpty }
+                usleep(300_000)
+                #expect(
+                    bench.paasd.reports == [
+                        FlowReport(
+                            binding: binding, port: "web", endings: ["connect_failed": 2], connectFailures: 2,
+                            lastConnectError: "web.7: connection refused")
+                    ])
+            }
+        }
+
+        @Test func acknowledgementsAreRepeatedAndNumbered() async throws {
+            try await withRouter(configure: { $0.acknowledgementMilliseconds = 50 }) { bench in
+                bench.paasd.publish(bench.table(1, []))
+                try eventually("repetitions") { bench.paasd.acknowledgements.count >= 4 }
+                let all = bench.paasd.acknowledgements
+                #expect(Set(all.map(\.start)).count == 1 && all[0].start.count == 36)
+                #expect(zip(all, all.dropFirst()).allSatisfy { $0.sequence < $1.sequence } && all[0].sequence >= 1)
+            }
+        }
+
+        @Test func aPortThatCannotBeWatchedIsTold() async throws {
+            try await blocking {
+                let shared = WorkerShared(
+                    loops: 1, control: Mailbox(), budget: DescriptorBudget(limit: 100, reserve: 0), tableWait: 1000,
+                    skipTime: 1000, halfClosedIdle: 1000, logger: quietLogger)
+                let ended = Atomic2()
+                Thread.start("test-worker") {
+                    do { try Worker(number: 0, shared: shared).run() } catch { Issue.record("\(error)") }
+                    ended.set()
+                }
+                // epoll takes no directory.
+                let folder = try OwnedFD.open("/tmp", O_RDONLY)
+                let binding = BindingID.random()
+                shared.mailboxes[0].send(.listen(folder.release(), RouteShared(binding, loops: 1)))
+                var told: [BindingID] = []
+                try eventually("it is told") {
+                    for case .notListening(let id, let reason) in shared.control.take(reusing: []) {
+                        #expect(reason.contains("operation not permitted"))
+                        told.append(id)
+                    }
+                    return !told.isEmpty
+                }
+                #expect(told == [binding])
+                shared.mailboxes[0].send(.stop)
+                try eventually("the loop ends") { ended.isSet }
             }
         }
 
@@ -310,4 +471,60 @@ private final class FullListener {
     }
 
     deinit { filling.forEach { close($0) } }
+}
+
+/// A socket that exists before it is connected.
+private struct Unconnected: ~Copyable {
+    let socket: Socket
+
+    init() throws {
+        socket = Socket(
+            OwnedFD(
+                try Syscall.check("socket") {
+                    Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+                }))
+    }
+
+    func connect(_ port: UInt16) throws {
+        guard let address = SocketAddress(ip: "127.0.0.1", port: port) else { throw Failure("address") }
+        let raw = socket.fd.raw
+        try Syscall.check("connect") { address.withPointer { Glibc.connect(raw, $0, $1) } }
+    }
+}
+
+/// Runs the body while this process can open only `spare` more descriptors.
+private func withoutDescriptors(spare: Int, _ body: () throws -> Void) throws {
+    var old = rlimit()
+    try Syscall.check("getrlimit") { getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &old) }
+    let null = try OwnedFD.open("/dev/null", O_RDONLY)
+    var fillers: [Int32] = []
+    defer {
+        fillers.forEach { close($0) }
+        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &old)
+    }
+    let highest = try Files.list("/proc/self/fd").compactMap { Int32($0) }.max() ?? 0
+    var low = rlimit(rlim_cur: rlim_t(highest + 8), rlim_max: old.rlim_max)
+    try Syscall.check("setrlimit") { setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &low) }
+    while true {
+        let filler = dup(null.raw)
+        if filler < 0 { break }
+        fillers.append(filler)
+    }
+    for _ in 0..<spare { if let last = fillers.popLast() { close(last) } }
+    try body()
+}
+
+/// Seconds that the routers' threads have computed.
+private func routerTime() throws -> Double {
+    var ticks = 0
+    for thread in try Files.list("/proc/self/task") {
+        let folder = "/proc/self/task/" + thread
+        // A thread may end meanwhile.
+        guard try Files.readText(folder + "/comm")?.hasPrefix("router-") == true,
+            let fields = try Files.readText(folder + "/stat")?.split(separator: ")").last?.split(separator: " "),
+            fields.count > 12
+        else { continue }
+        ticks += (Int(fields[11]) ?? 0) + (Int(fields[12]) ?? 0)
+    }
+    return Double(ticks) / Double(sysconf(Int32(_SC_CLK_TCK)))
 }

@@ -17,6 +17,7 @@ final class FakeStore: SchedulerStore, Sendable {
         var epoch: Int64 = 1
         var routers: [String: RouterRecord] = [:]
         var config: [Int: ConfigVars] = [0: [:]]
+        var hasActiveBuild = false
         /// What goes wrong next time, for tests of the shell.
         var failure: PaaSError?
     }
@@ -57,7 +58,9 @@ final class FakeStore: SchedulerStore, Sendable {
             state.formation[type, default: FormationEntry(quantity: 0)].quantity = quantity
             state.app.generation += 1
             state.operations.append(
-                Operation(id: id, kind: .scale, app: state.app.id, target: "/api/v1/apps/x/formation", startedAt: now))
+                Operation(
+                    id: id, kind: .scale, app: state.app.id, target: "/api/v1/apps/x/formation", scope: [type],
+                    startedAt: now))
         }
         return id
     }
@@ -94,7 +97,7 @@ final class FakeStore: SchedulerStore, Sendable {
             state.operations.append(
                 Operation(
                     id: id, kind: .replaceProcess, app: state.app.id, target: "/api/v1/apps/x/processes/\(name)",
-                    startedAt: now))
+                    scope: [name], startedAt: now))
         }
         return id
     }
@@ -115,7 +118,7 @@ final class FakeStore: SchedulerStore, Sendable {
                 app: state.app, formation: state.formation, current: state.releases.last { $0.state == .current },
                 candidate: state.releases.last { $0.state == .pending || $0.state == .rolling }, ports: state.ports,
                 instances: state.instances, slots: state.slots,
-                operations: state.operations.filter { !$0.state.isFinal })
+                operations: state.operations.filter { !$0.state.isFinal }, hasActiveBuild: state.hasActiveBuild)
         }
     }
 
@@ -158,6 +161,8 @@ final class FakeStore: SchedulerStore, Sendable {
             }
             state.instances[index].state = .up
             state.instances[index].upAt = now
+            let type = state.instances[index].type
+            if state.ports.contains(where: { $0.processType == type }) { state.instances[index].wasRouted = true }
             state.instances[index].since = now
             state.revision += 1
         }
@@ -281,8 +286,12 @@ final class FakeStore: SchedulerStore, Sendable {
         }
     }
 
-    func removeApp(_ app: AppID, epoch: Int64, now: Timestamp) async throws(PaaSError) {
-        try transaction(epoch: epoch) { $0.isRemoved = true }
+    func removeApp(_ app: AppID, epoch: Int64, now: Timestamp) async throws(PaaSError) -> RemovedApp? {
+        try transaction(epoch: epoch) { state throws(PaaSError) in
+            if state.hasActiveBuild { throw PaaSError(.conflict, "a build has not ended") }
+            state.isRemoved = true
+            return RemovedApp(app: app, slugs: [.sample])
+        }
     }
 
     func recordEvent(kind: String, app: AppID?, data: [String: String], now: Timestamp) async throws(PaaSError) {
@@ -291,6 +300,10 @@ final class FakeStore: SchedulerStore, Sendable {
 
     func routingTable(bootID: String) async throws(PaaSError) -> RoutingTable {
         try transaction { Self.table($0) }
+    }
+
+    func routingMark(bootID: String) async throws(PaaSError) -> RoutingTable.Mark {
+        try await routingTable(bootID: bootID).mark
     }
 
     static func table(_ state: State) -> RoutingTable {

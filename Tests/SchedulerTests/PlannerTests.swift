@@ -18,6 +18,9 @@ struct Scene {
     var upRevisions: [InstanceID: Int64] = [:]
     var busy: Set<InstanceID> = []
     var startFailures: [InstanceID: String] = [:]
+    var startErrors: [InstanceID: String] = [:]
+    var hasActiveBuild = false
+    var buildRuns = false
     var now = 1000.0
 
     func plan() -> Plan {
@@ -25,7 +28,7 @@ struct Scene {
         app.deleting = deleting
         let snapshot = AppSnapshot(
             app: app, formation: formation, current: current, candidate: candidate, ports: ports, instances: rows,
-            slots: slots, operations: operations)
+            slots: slots, operations: operations, hasActiveBuild: hasActiveBuild)
         let seen =
             containers
             ?? rows.compactMap { row in
@@ -39,8 +42,8 @@ struct Scene {
         return Planner.plan(
             PlannerInput(
                 snapshot: snapshot, observed: Dictionary(uniqueKeysWithValues: seen.map { ($0.id, $0) }),
-                routers: routers, upRevisions: upRevisions, baseRevision: 1, busy: busy,
-                startFailures: startFailures, now: .at(now)))
+                buildRuns: buildRuns, routers: routers, upRevisions: upRevisions, baseRevision: 1, busy: busy,
+                startFailures: startFailures, startErrors: startErrors, now: .at(now)))
     }
 }
 
@@ -162,11 +165,13 @@ struct StopRuleTests {
         Scene(rows: [row], formation: [:], containers: [row.container()], routers: routers, now: now)
     }
 
-    @Test("the end of the drain is written down first")
+    @Test("the drain begins when every router has taken it out")
     func stopAt() {
-        var scene = scene([])
+        var scene = scene([RouterFact(id: "a", revision: 6, draining: [:])])
         scene.rows[0].stopAt = nil
-        #expect(scene.plan().actions == [.setStopAt(.number(1), .at(1020))])
+        #expect(scene.plan() == Plan())
+        scene.routers = [RouterFact(id: "a", revision: 7, draining: [.number(1): 1])]
+        #expect(scene.plan().actions == [.setStopAt(.number(1), .at(1030))])
     }
 
     @Test("waits for every router, also past the drain")
@@ -200,11 +205,26 @@ struct StopRuleTests {
         #expect(later.plan().actions == [.removeInstance(.number(1))])
     }
 
-    @Test("a type without ports is stopped without drain")
+    @Test("a process that was never routed is stopped without drain")
     func noPorts() {
         var scene = scene([RouterFact(id: "a", revision: 0)])
-        scene.ports = []
+        scene.rows[0].wasRouted = false
         #expect(scene.plan().actions == [.stop(.number(1), graceSeconds: 30)])
+    }
+
+    @Test("one whose last port was removed still has its flows drained")
+    func portRemoved() {
+        var scene = scene([RouterFact(id: "a", revision: 6, draining: [:])])
+        scene.ports = []
+        #expect(scene.plan().actions == [])
+        scene.routers = [RouterFact(id: "a", revision: 7, draining: [.number(1): 1])]
+        #expect(scene.plan() == Plan(wakeAt: .at(1020)))
+    }
+
+    @Test("a drain that seems to end far in the future was set before the clock was put back")
+    func clockPutBack() {
+        let flowing = [RouterFact(id: "a", revision: 7, draining: [.number(1): 2])]
+        #expect(scene(flowing, now: 900).plan().actions == [.stop(.number(1), graceSeconds: 30)])
     }
 
     @Test("the exit is recorded")
@@ -247,6 +267,67 @@ struct ScaleRuleTests {
             return
         }
         #expect(error?.message.contains("0 of 1 processes are up after 180 s") == true)
+        scene.rows.append(.sample(2, index: 2, state: .planned))
+        scene.formation["web"] = FormationEntry(quantity: 2)
+        scene.startErrors = [.number(2): "the disk is full"]
+        guard case .finishOperation(_, .failed, let reason) = scene.plan().actions.first else {
+            Issue.record("not failed: \(scene.plan())")
+            return
+        }
+        #expect(reason?.message.contains("; web.2 could not be started: the disk is full") == true)
+    }
+
+    @Test("an operation is about its own process types only")
+    func scope() {
+        func operation(_ kind: Operation.Kind, _ scope: [String]) -> Operation {
+            Operation(
+                id: .number(50), kind: kind, app: App.sample.id, target: "x", scope: scope, startedAt: .at(990))
+        }
+        // worker.1 crashes again and again, web.2 is being replaced.
+        var crashed = ProcessInstance.sample(3, "worker", state: .crashed)
+        crashed.reason = "exited with status 1"
+        var replaced = ProcessInstance.sample(2, index: 2, state: .up)
+        replaced.replaceRequested = true
+        var scene = Scene(
+            rows: [.sample(1, state: .up), replaced, .sample(4, index: 2, state: .starting, since: 999), crashed],
+            formation: ["web": FormationEntry(quantity: 2), "worker": FormationEntry(quantity: 1)],
+            current: .sample(1, .current, types: ["web": "ok", "worker": "exit"]),
+            slots: [.init(type: "worker", index: 1, release: 1, restarts: 7, nextStartAt: .at(1050))])
+        scene.operations = [operation(.replaceProcess, ["web.1"])]
+        #expect(scene.plan().actions == [.finishOperation(.number(50), state: .completed, error: nil)])
+        scene.operations = [operation(.replaceProcess, ["web.2"])]
+        #expect(scene.plan().actions == [])
+        scene.operations = [operation(.scale, ["web"])]
+        #expect(scene.plan().actions == [.setProgress(.number(50), 0.5)])
+        scene.rows.removeAll { $0.index == 2 }
+        scene.formation["web"] = FormationEntry(quantity: 1)
+        #expect(scene.plan().actions == [.finishOperation(.number(50), state: .completed, error: nil)])
+        scene.operations = [operation(.scale, ["worker"])]
+        guard case .finishOperation(_, .failed, let error) = scene.plan().actions.first else {
+            Issue.record("not failed: \(scene.plan())")
+            return
+        }
+        #expect(error?.message.contains("worker.1 exited with status 1") == true)
+    }
+
+    @Test("a pause after crashes that seems longer than any is over: the clock was put back")
+    func pauseAfterClockPutBack() {
+        let scene = Scene(
+            rows: [.sample(1, state: .crashed, unrouted: 2)],
+            slots: [.init(type: "web", index: 1, release: 1, restarts: 9, nextStartAt: .at(5000))])
+        #expect(scene.plan().actions == [.create([.init(type: "web", index: 1, release: 1, restarts: 9)])])
+    }
+
+    @Test("an app is not removed while a build of it lives")
+    func deleteDuringBuild() {
+        var scene = Scene(deleting: true)
+        scene.hasActiveBuild = true
+        #expect(scene.plan().actions == [])
+        scene.hasActiveBuild = false
+        scene.buildRuns = true
+        #expect(scene.plan().actions == [])
+        scene.buildRuns = false
+        #expect(scene.plan().actions == [.removeApp(operations: [])])
     }
 
     @Test("a process to be replaced leaves after its successor serves")
@@ -313,6 +394,28 @@ struct RolloutRuleTests {
                 .unroute([.number(1)], reason: "replaced"),
                 .create([.init(type: "web", index: 2, release: 2)]),
             ])
+    }
+
+    @Test("is given up when a process can't be started in time, with the reason")
+    func neverStarted() {
+        let old = ProcessInstance.sample(1, state: .up)
+        var scene = rolling([old, .sample(11, release: 2, state: .planned, since: 940)])
+        scene.startErrors = [.number(11): "no space left on the host's disk"]
+        #expect(
+            scene.plan().actions == [
+                .failRelease(
+                    version: 2,
+                    summary: "web.1 could not be started within 60 s: no space left on the host's disk",
+                    instance: .number(11))
+            ])
+        scene.now = 999
+        #expect(scene.plan() == Plan(actions: [.ensure(.number(11))], wakeAt: .at(1000)))
+        // Without a refusal it may just be waiting for its turn.
+        scene.startErrors = [:]
+        scene.now = 1119
+        #expect(scene.plan() == Plan(actions: [.ensure(.number(11))], wakeAt: .at(1120)))
+        scene.now = 1120
+        #expect(scene.plan().actions.count == 1 && scene.plan().changesStore)
     }
 
     @Test("becomes current when all its processes serve")

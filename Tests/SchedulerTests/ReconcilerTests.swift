@@ -164,6 +164,22 @@ struct ReconcilerTests {
         }
     }
 
+    @Test("a rollout whose processes can't be started ends, and tells why")
+    func neverStarted() async throws {
+        let platform = Platform()
+        try await platform.running { reconciler in
+            _ = platform.store.scale("web", to: 1, now: .at(0))
+            let version = platform.store.release(["web": "start-busy"], now: .at(0))
+            reconciler.wake(App.sample.id)
+            try await platform.eventually("failed", advancing: 0.5) {
+                platform.store.releaseState(version) == .failed
+            }
+            let output = platform.store.read { $0.releases[0].output }
+            #expect(output?.hasPrefix("web.1 could not be started within 60 s: the host's disk is full\n") == true)
+            try await platform.eventually("empty", advancing: 0.5) { platform.store.read { $0.instances.isEmpty } }
+        }
+    }
+
     @Test("a deleted app stops, is cleaned up and goes")
     func delete() async throws {
         let platform = Platform()
@@ -177,6 +193,9 @@ struct ReconcilerTests {
             try await platform.eventually("removed") { platform.store.read { $0.isRemoved } }
             #expect(platform.cleanup.apps.withLock { $0 } == [App.sample.id])
             #expect(platform.engine.list().isEmpty)
+            try await platform.eventually("files removed") {
+                platform.cleanup.removed.withLock { $0 } == [RemovedApp(app: App.sample.id, slugs: [.sample])]
+            }
         }
     }
 }
@@ -218,6 +237,43 @@ struct MemoryTests {
         #expect(view.containers(of: row.app) == nil)
     }
 
+    @Test("a build lives until its container has exited")
+    func builds() {
+        var view = EngineView()
+        let app = App.sample.id
+        var build = ProcessInstance.sample(1, state: .up).container()
+        build.isBuild = true
+        #expect(view.apply(.list([build])) == [app])
+        #expect(view.buildRuns(of: app) && view.containers(of: app)?.isEmpty == true)
+        build.state = .exited
+        #expect(view.apply(.changed(build)) == [app] && !view.buildRuns(of: app))
+        build.state = .running
+        _ = view.apply(.changed(build))
+        #expect(view.apply(.removed(build.id)) == [app] && !view.buildRuns(of: app))
+        _ = view.apply(.changed(build))
+        #expect(view.apply(.list([])) == [app] && !view.buildRuns(of: app))
+    }
+
+    @Test("a report that a later one overtook is ignored, also across restarts of the router")
+    func lateReports() {
+        var registry = RouterRegistry()
+        registry.load([], tableID: "t", now: .at(0), forgetAfterSeconds: 30)
+        registry.connected("r", now: .at(0))
+        func report(_ start: String, _ sequence: Int64, _ revision: Int64, flows: Int) -> Bool {
+            let ack = RouterAcknowledgement(
+                mark: .init(tableID: "t", revision: revision, bootID: "b"), draining: [.number(1): flows],
+                failed: [], start: start, sequence: sequence)
+            return registry.acknowledged("r", ack, now: .at(1))
+        }
+        let taken = [
+            report("a", 1, 5, flows: 3), report("a", 3, 5, flows: 1), report("a", 2, 5, flows: 2),
+            // A new run of the router may serve an older table than the one before did.
+            report("b", 1, 4, flows: 0), report("a", 4, 5, flows: 9), report("b", 1, 4, flows: 8),
+        ]
+        #expect(taken == [true, true, false, true, false, false])
+        #expect(registry.facts() == [RouterFact(id: "r", revision: 4, draining: [.number(1): 0])])
+    }
+
     @Test("routers count from the store, from their connection and from their reports")
     func routers() {
         var registry = RouterRegistry()
@@ -232,10 +288,12 @@ struct MemoryTests {
             registry.facts() == [
                 RouterFact(id: "a", revision: 5, awaySince: .at(10)), RouterFact(id: "b", revision: -1),
             ])
-        registry.acknowledged("b", ack(7), now: .at(11))
-        registry.acknowledged("b", ack(6), now: .at(11))
+        let taken = [
+            registry.acknowledged("b", ack(7), now: .at(11)), registry.acknowledged("b", ack(6), now: .at(11)),
+        ]
+        #expect(taken == [true, false])
         #expect(registry.facts()[1] == RouterFact(id: "b", revision: 7, draining: [:]))
-        registry.acknowledged("b", ack(99, table: "old"), now: .at(12))
+        _ = registry.acknowledged("b", ack(99, table: "old"), now: .at(12))
         #expect(registry.facts()[1].revision == -1)
         registry.disconnected("b", now: .at(20))
         registry.load([], tableID: "t", now: .at(40), forgetAfterSeconds: 30)

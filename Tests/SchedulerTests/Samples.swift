@@ -50,14 +50,15 @@ extension Release {
 extension ProcessInstance {
     static func sample(
         _ n: Int, _ type: String = "web", index: Int = 1, release: Int = 1, state: State, since: Double = 0,
-        upAt: Double? = nil, unrouted: Int64? = nil
+        upAt: Double? = nil, wasRouted: Bool = true, unrouted: Int64? = nil
     ) -> ProcessInstance {
         let wasStarted = state != .planned
         return ProcessInstance(
             id: .number(n), app: App.sample.id, type: type, index: index, release: release, generation: 1, epoch: 1,
             state: state, pid: wasStarted ? Int32(n) : nil, pidStartTime: wasStarted ? Int64(n) : nil,
             bootID: wasStarted ? "boot" : nil, unroutedRevision: unrouted, createdAt: .at(since), since: .at(since),
-            upAt: (upAt ?? (state == .up ? since : nil)).map { .at($0) })
+            upAt: (upAt ?? (state == .up ? since : nil)).map { .at($0) },
+            wasRouted: wasRouted && wasStarted)
     }
 
     /// The container that belongs to it.

@@ -15,7 +15,7 @@ struct SeededGenerator: RandomNumberGenerator {
 }
 
 /// An engine whose containers behave as their command says, in virtual time: `ok`, `slow SECONDS`, `never`,
-/// `exit SECONDS CODE`, `start-error`.
+/// `exit SECONDS CODE`, `start-error`, `start-busy`.
 final class FakeEngine: ContainerEngine, Sendable {
     struct Container: Sendable {
         var spec: ContainerSpec
@@ -45,6 +45,7 @@ final class FakeEngine: ContainerEngine, Sendable {
 
     func ensure(_ spec: ContainerSpec) async throws(PaaSError) -> ContainerObservation {
         if spec.command == "start-error" { throw PaaSError(.appFailed, "no such slug") }
+        if spec.command == "start-busy" { throw PaaSError(.unavailable, "the host's disk is full") }
         return state.withLock { state in
             state.ensured[spec.id, default: 0] += 1
             if state.containers[spec.id] == nil {
@@ -149,5 +150,7 @@ struct QuietLog: LogSink { func append(app: AppID, _ line: LogLine) {} }
 
 final class RecordedCleanup: AppCleanup, Sendable {
     let apps = Mutex<[AppID]>([])
+    let removed = Mutex<[RemovedApp]>([])
     func cleanUp(_ app: App) async throws(PaaSError) { apps.withLock { $0.append(app.id) } }
+    func removeFiles(of app: RemovedApp) async throws(PaaSError) { removed.withLock { $0.append(app) } }
 }

@@ -134,7 +134,7 @@ final class Simulation {
             routers[index].flows = routers[index].flows.filter { $0.value > now }
             let ack = RouterAcknowledgement(
                 mark: table.mark, draining: routers[index].flows.mapValues { _ in 1 }, failed: [])
-            registry.acknowledged(routers[index].id, ack, now: now)
+            _ = registry.acknowledged(routers[index].id, ack, now: now)
             let id = routers[index].id
             let time = now
             store.change {

@@ -63,7 +63,7 @@ import Testing
             _ = try await h.store.deleteApp(victim.id, actor: h.admin, now: h.now())
             // As long as its data can exist its slot is not given away.
             #expect(try await h.app("late").uidSlot == 6)
-            try await h.store.removeApp(victim.id, epoch: h.epoch, now: h.now())
+            #expect(try await h.store.removeApp(victim.id, epoch: h.epoch, now: h.now()) == RemovedApp(app: victim.id))
             #expect(try await h.app(victim.name).uidSlot == 2)
             for name in ["one", "two"] { _ = try await h.store.putSpace(name: name, actor: h.admin, now: h.now()) }
             #expect(try await h.store.spaces(for: h.admin).map(\.networkIndex) == [0, 1, 2])
@@ -115,8 +115,15 @@ import Testing
             try await refused(.conflict) { try await h.scale(app, ["web": 1]) }
             #expect(try await h.store.snapshot(app.id)?.app.deleting == true)
 
-            try await h.store.removeApp(app.id, epoch: h.epoch, now: h.now())
-            try await h.store.removeApp(app.id, epoch: h.epoch, now: h.now())
+            // The build's container may live as long as the build has not ended.
+            #expect(try await h.store.snapshot(app.id)?.hasActiveBuild == true)
+            try await refused(.conflict) { try await h.store.removeApp(app.id, epoch: h.epoch, now: h.now()) }
+            try await h.store.failBuild(
+                build.id, state: .cancelled, error: ErrorReport(code: .cancelled, message: "deleted"), now: h.now())
+            let removed = try #require(try await h.store.removeApp(app.id, epoch: h.epoch, now: h.now()))
+            #expect(try removed.slugs == [Harness.slug(1).digest])
+            #expect(removed.builds.count == 2 && removed.builds.last == build.id)
+            #expect(try await h.store.removeApp(app.id, epoch: h.epoch, now: h.now()) == nil)
             #expect(try await h.operation(operation.id).state == .completed)
             #expect(try await h.store.snapshot(app.id) == nil)
             #expect(try await h.store.knownSlugs().isEmpty)
@@ -136,8 +143,27 @@ import Testing
             try await h.deploy(a, slug: 9)
             try await h.deploy(b, slug: 9)
             _ = try await h.store.deleteApp(a.id, actor: h.admin, now: h.now())
-            try await h.store.removeApp(a.id, epoch: h.epoch, now: h.now())
+            let removed = try await h.store.removeApp(a.id, epoch: h.epoch, now: h.now())
+            #expect(removed?.slugs == [])
             #expect(try await h.store.knownSlugs().count == 1)
+            // Its file stays as long as a build may be packing the same tree.
+            let c = try await h.app("gamma")
+            _ = try await h.openBuild(c)
+            _ = try await h.store.deleteApp(b.id, actor: h.admin, now: h.now())
+            #expect(try await h.store.removeApp(b.id, epoch: h.epoch, now: h.now())?.slugs == [])
+            #expect(try await h.store.knownSlugs().isEmpty)
+        }
+    }
+
+    @Test func numbersEndWithTheHostsRoom() async throws {
+        try await Harness.run(capacity: Capacity(apps: 2, spaces: 2)) { h in
+            for name in ["one", "two"] { _ = try await h.app(name) }
+            try await refused(.exhausted) { try await h.app("three") }
+            _ = try await h.store.putSpace(name: "team", actor: h.admin, now: h.now())
+            try await refused(.exhausted) { try await h.store.putSpace(name: "more", actor: h.admin, now: h.now()) }
+            // What is there is still found.
+            #expect(try await h.app("one").uidSlot == 0)
+            #expect(try await !h.store.putSpace(name: "team", actor: h.admin, now: h.now()).created)
         }
     }
 

@@ -109,4 +109,52 @@ import Testing
             try await refused(.tooLarge) { try await h.set(app, many) }
         }
     }
+
+    /// What the first processes crash for want of has to reach them.
+    @Test func aChangeDuringTheFirstRolloutReachesIt() async throws {
+        try await Harness.run { h in
+            let app = try await h.app("alpha")
+            // With no release at all it waits for the first one.
+            let early = try await h.set(app, ["EARLY": "1"])
+            #expect(early.release == nil && early.operation.state == .completed)
+            var status = try await h.store.configStatus(app.id)
+            #expect(status.wantedVersion == 1 && status.runningVersion == nil && status.release == nil)
+            let (build, first) = try await h.push(app)
+            #expect(first?.configVersion == 1)
+            try await h.store.markRolling(app.id, version: 1, epoch: h.epoch, now: h.now())
+            let change = try await h.set(app, ["DB_URL": "x"])
+            #expect(change.release == 2 && change.operation.state == .starting)
+            let second = try await h.store.release(app.id, version: 2)
+            #expect(second.slug == first?.slug && second.commit == first?.commit && second.configVersion == 2)
+            #expect(try await h.store.release(app.id, version: 1).state == .superseded)
+            #expect(try await h.store.ports(app.id).count == 1)
+            // The push goes by what becomes of the same code with the new config.
+            #expect(try await h.store.releaseState(app.id, version: 1).state == .pending)
+            #expect(try await h.store.buildsAwaitingRef().isEmpty)
+            try await h.rollOut(app, 2)
+            #expect(try await h.store.releaseState(app.id, version: 1).state == .current)
+            #expect(try await h.store.buildsAwaitingRef().map(\.id) == [build.id])
+            status = try await h.store.configStatus(app.id)
+            #expect(status.isRunning && status.release == 2 && status.releaseState == .current)
+        }
+    }
+
+    @Test func itIsSaidWhichAppsDoNotRunTheirConfig() async throws {
+        try await Harness.run { h in
+            let app = try await h.app("alpha")
+            try await h.deploy(app)
+            #expect(try await h.store.configStatus(app.id).isRunning)
+            _ = try await h.set(app, ["A": "1"])
+            try await h.store.markReleaseFailed(app.id, version: 2, output: "no", epoch: h.epoch, now: h.now())
+            let expected = ConfigStatus(
+                app: "alpha", wantedVersion: 1, runningVersion: 0, release: 2, releaseState: .failed)
+            #expect(try await h.store.configStatus(app.id) == expected && !expected.isRunning)
+            #expect(try await h.store.outdatedConfigs(for: h.admin) == [expected])
+            #expect(try await h.store.outdatedConfigs(for: h.scoped("other")).isEmpty)
+            _ = try await h.set(app, ["A": nil])
+            try await h.rollOut(app, 3)
+            #expect(try await h.store.outdatedConfigs(for: h.admin).isEmpty)
+            try await refused(.notFound) { try await h.store.configStatus(.random()) }
+        }
+    }
 }

@@ -10,6 +10,7 @@ struct Harness: Sendable {
     static let range: ClosedRange<UInt16> = 20000...20031
     static let keyBytes = [UInt8](repeating: 7, count: 32)
     static let stack = "debian-13"
+    static let capacity = Capacity(apps: 100, spaces: 20)
 
     let store: PostgresStore
     let url: String
@@ -22,20 +23,22 @@ struct Harness: Sendable {
     }
 
     static func run(
-        cluster: TestCluster? = nil, _ body: (Harness) async throws -> Void
+        cluster: TestCluster? = nil, capacity: Capacity = capacity, _ body: (Harness) async throws -> Void
     ) async throws {
         let cluster = try cluster ?? TestCluster.shared()
         let url = try cluster.createDatabase()
-        let store = try open(url)
+        let store = try open(url, capacity: capacity)
         defer { store.close() }
-        let epoch = try await store.beginEpoch()
+        let epoch = try await store.beginEpoch().epoch
         try await body(Harness(store: store, url: url, cluster: cluster, epoch: epoch))
     }
 
-    static func open(_ url: String, key: [UInt8] = keyBytes, poolSize: Int = 4) throws -> PostgresStore {
+    static func open(
+        _ url: String, key: [UInt8] = keyBytes, poolSize: Int = 4, capacity: Capacity = capacity
+    ) throws -> PostgresStore {
         try PostgresStore(
             configuration: PostgresConfiguration(connection: url, poolSize: poolSize, acquireTimeoutSeconds: 20),
-            key: EncryptionKey(key), portRange: range)
+            key: EncryptionKey(key), portRange: range, capacity: capacity)
     }
 
     /// A time that grows with each call.

@@ -99,28 +99,41 @@ import Testing
         }
     }
 
+    @Test func bindingsLeadToTheirApps() async throws {
+        try await Harness.run { h in
+            let apps = [try await h.app("alpha"), try await h.app("beta")]
+            var expected: [BindingID: AppID] = [:]
+            for (number, app) in apps.enumerated() {
+                try await h.deploy(app, slug: number + 1, ["web": "a"])
+                for port in try await h.store.ports(app.id) { expected[port.id] = app.id }
+            }
+            #expect(expected.count == 2)
+            #expect(try await h.store.apps(of: Array(expected.keys) + [.random()]) == expected)
+        }
+    }
+
     @Test func theTableHasWhatIsUp() async throws {
         try await Harness.run { h in
             let app = try await h.app("alpha")
             try await h.deploy(app, ["web": "a", "worker": "b"])
-            let empty = try await h.store.routingTable(bootID: "boot")
-            #expect(empty.routes.count == 1 && empty.routes[0].backends.isEmpty && empty.mark.bootID == "boot")
+            let empty = try await h.store.routingTable(bootID: "boot-1")
+            #expect(empty.routes.count == 1 && empty.routes[0].backends.isEmpty && empty.mark.bootID == "boot-1")
             let (one, first) = try await h.up(app, address: "10.0.0.5")
             let (two, second) = try await h.up(app, "web", 2, address: "10.0.0.6")
             _ = try await h.up(app, "worker")
             _ = try await h.plan(app, "web", 3)
             #expect(empty.mark.revision < first && first < second)
-            let table = try await h.store.routingTable(bootID: "boot")
+            let table = try await h.store.routingTable(bootID: "boot-1")
             #expect(table.routes[0].backends.map(\.instance) == [one.id, two.id].sorted())
             #expect(Set(table.routes[0].backends.map(\.address4)) == ["10.0.0.5", "10.0.0.6"])
             #expect(table.routes[0].backends.allSatisfy { $0.port == 5000 && $0.address6 == "fd00::5" })
-            #expect(try await h.store.identity().tableID == table.mark.tableID)
+            #expect(try await h.store.routingMark(bootID: "boot-1") == table.mark)
             // Saying it again changes nothing.
             #expect(
                 try await h.store.markUp(one.id, h.seen(one), epoch: h.epoch, now: h.now()) == table.mark.revision)
             let gone = try await h.store.unroute([one.id], reason: "scale", epoch: h.epoch, now: h.now())
             #expect(gone > table.mark.revision)
-            #expect(try await h.store.routingTable(bootID: "b").routes[0].backends.map(\.instance) == [two.id])
+            #expect(try await h.store.routingTable(bootID: "boot-1").routes[0].backends.map(\.instance) == [two.id])
             #expect(try await h.store.unroute([one.id], reason: "again", epoch: h.epoch, now: h.now()) == gone)
             try await refused(.conflict) { try await h.store.markUp(one.id, h.seen(one), epoch: h.epoch, now: h.now()) }
             let crash = try await h.store.markCrashed(
@@ -153,14 +166,14 @@ import Testing
             let mark = try await h.store.routingTable(bootID: "boot").mark
             func acknowledge(_ revision: Int64, table: String? = nil, failed: [String] = []) async throws {
                 try await h.store.recordAcknowledgement(
-                    router: "r1",
+                    router: "local-1",
                     RouterAcknowledgement(
                         mark: RoutingTable.Mark(tableID: table ?? mark.tableID, revision: revision, bootID: "boot"),
                         draining: [:], failed: failed.map { .init(binding: port.id, reason: $0) }), now: h.now())
             }
             try await acknowledge(5, failed: ["address in use"])
             var seen = try #require(try await h.store.ports(app.id).first)
-            #expect(seen.state == .failed && seen.reason == "r1: address in use")
+            #expect(seen.state == .failed && seen.reason == "local-1: address in use")
             try await acknowledge(4, failed: ["address in use"])
             #expect(try await h.store.routers().map(\.revision) == [5])
             try await acknowledge(6)
@@ -168,12 +181,83 @@ import Testing
             #expect(seen.state == .active && seen.reason == nil)
             #expect(try await h.kinds("alpha") == ["app.created", "port.added", "port.failed", "port.active"])
             try await acknowledge(900, table: "another")
-            #expect(try await h.store.routers().map(\.revision) == [0])
-            try await acknowledge(6)
-            try await h.store.renewTableID(epoch: h.epoch)
-            #expect(try await h.store.routers().map(\.revision) == [0])
-            try await h.store.removeRouter("r1", now: h.now())
+            #expect(try await h.store.routers().map(\.revision) == [-1])
+            try await acknowledge(6, failed: ["address in use"])
+            #expect(try await h.store.routers().map(\.revision) == [6])
+            // Left over from another name of the platform.
+            try await h.store.forgetLocalRouters(except: "local-1", epoch: h.epoch, now: h.now())
+            #expect(try await h.store.routers().count == 1)
+            try await h.store.forgetLocalRouters(except: "local-2", epoch: h.epoch, now: h.now())
             #expect(try await h.store.routers().isEmpty)
+            #expect(try await h.store.ports(app.id).first?.state == .active)
+        }
+    }
+
+    @Test func repeatedAndLateAcknowledgementsAreNotWritten() async throws {
+        try await Harness.run { h in
+            let mark = try await h.store.routingMark(bootID: "boot")
+            let start = h.now()
+            func acknowledge(_ sequence: Int64, revision: Int64, start run: String = "a", after seconds: Double)
+                async throws
+            {
+                try await h.store.recordAcknowledgement(
+                    router: "r1",
+                    RouterAcknowledgement(
+                        mark: RoutingTable.Mark(tableID: mark.tableID, revision: revision, bootID: "boot"),
+                        draining: [:], failed: [], start: run, sequence: sequence),
+                    now: start.adding(seconds: seconds))
+            }
+            func seen() async throws -> Double? {
+                try await h.store.routers().first?.seenAt.seconds(since: start)
+            }
+            try await acknowledge(1, revision: 5, after: 0)
+            try await acknowledge(2, revision: 5, after: 10)
+            #expect(try await seen() == 0)
+            try await acknowledge(4, revision: 6, after: 11)
+            #expect(try await seen() == 11)
+            try await acknowledge(3, revision: 5, after: 12)
+            #expect(try await seen() == 11)
+            try await acknowledge(5, revision: 6, after: 41)
+            #expect(try await seen() == 41)
+            // Another run of the router counts from the beginning.
+            try await acknowledge(1, revision: 6, start: "b", after: 42)
+            #expect(try await seen() == 42)
+        }
+    }
+
+    /// Whoever asks for any number gets one that works, as long as there is one.
+    @Test func aNumberThatARouterCouldNotOpenIsAvoided() async throws {
+        try await Harness.run { h in
+            let app = try await h.app("alpha")
+            let range: ClosedRange<UInt16> = 20000...20001
+            let port = try await put(h, app, PortRequest(name: "a", protocol: .udp), range: range).port
+            let mark = try await h.store.routingMark(bootID: "boot")
+            try await h.store.recordAcknowledgement(
+                router: "r1",
+                RouterAcknowledgement(
+                    mark: mark, draining: [:], failed: [.init(binding: port.id, reason: "address in use")]),
+                now: h.now())
+            try await h.store.deletePort(app.id, name: "a", actor: h.admin, now: h.now())
+            let next = try await put(h, app, PortRequest(name: "b", protocol: .udp), range: range).port
+            #expect(port.publicPort == 20000 && next.publicPort == 20001)
+            let last = try await put(h, app, PortRequest(name: "c", protocol: .udp), range: range).port
+            #expect(last.publicPort == 20000)
+        }
+    }
+
+    @Test func whatWasRoutedIsRemembered() async throws {
+        try await Harness.run { h in
+            let app = try await h.app("alpha")
+            try await h.deploy(app, ["web": "a", "worker": "b"])
+            let (web, _) = try await h.up(app)
+            let (worker, _) = try await h.up(app, "worker")
+            func routed() async throws -> Set<InstanceID> {
+                Set(try await h.store.processes(app.id).filter(\.wasRouted).map(\.id))
+            }
+            #expect(try await routed() == [web.id])
+            _ = try await put(h, app, PortRequest(name: "work", protocol: .tcp, processType: "worker"))
+            try await h.store.deletePort(app.id, name: "web", actor: h.admin, now: h.now())
+            #expect(try await routed() == [web.id, worker.id])
         }
     }
 

@@ -181,7 +181,7 @@ import Testing
             for change in [
                 FormationChange(quantity: -1), FormationChange(quantity: 501), FormationChange(memoryBytes: 1),
                 FormationChange(memoryBytes: 1 << 41), FormationChange(cpuMillis: 9),
-                FormationChange(cpuMillis: 1_024_001),
+                FormationChange(cpuMillis: 256_001), FormationChange(qos: .guaranteed),
             ] {
                 try await refused(.invalid) {
                     try await h.store.patchFormation(
@@ -189,11 +189,11 @@ import Testing
                 }
             }
             let sized = try await h.store.patchFormation(
-                app.id, changes: ["web": FormationChange(memoryBytes: 64 << 20, cpuMillis: 250, qos: .guaranteed)],
+                app.id, changes: ["web": FormationChange(memoryBytes: 64 << 20, cpuMillis: 250, qos: .burstable)],
                 ifMatch: nil, actor: h.admin, now: h.now())
             #expect(
                 sized.entries["web"]
-                    == FormationEntry(quantity: 5, memoryBytes: 64 << 20, cpuMillis: 250, qos: .guaranteed))
+                    == FormationEntry(quantity: 5, memoryBytes: 64 << 20, cpuMillis: 250))
             // A type that a newer release no longer has can only go.
             try await h.deploy(app, slug: 2, ["web": "a"])
             try await refused(.invalid) { try await h.scale(app, ["worker": 3]) }
@@ -201,6 +201,63 @@ import Testing
             #expect(
                 try await h.store.counts()
                     == PlatformCounts(apps: 1, processesUp: 0, processesWanted: 5, activeBuilds: 0))
+        }
+    }
+
+    @Test func newLimitsReplaceWhatRuns() async throws {
+        try await Harness.run { h in
+            let app = try await h.app("alpha")
+            try await h.deploy(app, ["web": "a", "worker": "b"])
+            let (web, _) = try await h.up(app)
+            _ = try await h.up(app, "worker")
+            func asked() async throws -> [InstanceID] {
+                try await h.store.processes(app.id).filter(\.replaceRequested).map(\.id)
+            }
+            _ = try await h.scale(app, ["web": 2, "worker": 1])
+            #expect(try await asked() == [])
+            let change = FormationChange(memoryBytes: 512 << 20)
+            let operation = try await h.store.patchFormation(
+                app.id, changes: ["web": change], ifMatch: nil, actor: h.admin, now: h.now()
+            ).operation
+            #expect(try await asked() == [web.id])
+            #expect(operation.state == .starting && operation.scope == ["web"])
+            // Another type's change leaves it alone.
+            let other = try await h.scale(app, ["worker": 3]).operation
+            #expect(try await h.operation(operation.id).state == .starting && other.scope == ["worker"])
+        }
+    }
+
+    @Test func aPlaceThatIsGivenUpIsForgotten() async throws {
+        try await Harness.run { h in
+            let app = try await h.app("alpha")
+            try await h.deploy(app)
+            _ = try await h.scale(app, ["web": 9])
+            let instance = try await h.plan(app, "web", 9)
+            _ = try await h.store.markCrashed(
+                instance.id, exitCode: 1, reason: "x", slotRestarts: 5, nextStartAt: h.now(), epoch: h.epoch,
+                now: h.now())
+            let restart = try await h.store.replaceProcesses(
+                app.id, matching: "web.9", actor: h.admin, now: h.now())
+            #expect(restart.state == .starting && restart.scope == ["web.9"])
+            _ = try await h.scale(app, ["web": 1])
+            #expect(try await h.store.snapshot(app.id)?.slots == [])
+            try await refused(.notFound) {
+                try await h.store.replaceProcesses(app.id, matching: "web.9", actor: h.admin, now: h.now())
+            }
+        }
+    }
+
+    /// Equal trees of two apps are one slug, with process types of their own.
+    @Test func aSharedSlugSharesNoProcessTypes() async throws {
+        try await Harness.run { h in
+            let (a, b) = (try await h.app("alpha"), try await h.app("beta"))
+            _ = try await h.push(a, slug: 7, ["web": "a"], options: Build.Options(buildOnly: true))
+            try await h.deploy(b, slug: 7, ["web": "b", "worker": "w"])
+            let digest = try Harness.slug(7).digest
+            let made = try await h.store.release(a.id, slug: digest, actor: h.admin, now: h.now()).release
+            #expect(made.processTypes == ["web": "a"] && made.stack == Harness.stack)
+            let again = try await h.store.release(b.id, slug: digest, actor: h.admin, now: h.now()).release
+            #expect(again.processTypes == ["web": "b", "worker": "w"])
         }
     }
 }

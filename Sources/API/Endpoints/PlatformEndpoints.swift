@@ -65,7 +65,7 @@ struct PlatformEndpoints: Sendable {
 
     @Sendable private func status(_ request: APIRequest) async throws -> Response {
         let components = await dependencies.status.components()
-        let counts = try await dependencies.store.counts()
+        let counts = try await counts()
         return Reply.json(
             .object([
                 .init("version", .string(dependencies.status.version)),
@@ -81,10 +81,19 @@ struct PlatformEndpoints: Sendable {
                                 .init("detail", .text($0.detail)),
                             ])
                         })),
-                .init("apps", .integer(counts.apps)), .init("processesUp", .integer(counts.processesUp)),
-                .init("processesWanted", .integer(counts.processesWanted)),
-                .init("activeBuilds", .integer(counts.activeBuilds)),
+                .init("apps", .integer(counts?.apps)), .init("processesUp", .integer(counts?.processesUp)),
+                .init("processesWanted", .integer(counts?.processesWanted)),
+                .init("activeBuilds", .integer(counts?.activeBuilds)),
             ]))
+    }
+
+    /// Nil while the database is away: the status is what tells so.
+    private func counts() async throws(PaaSError) -> PlatformCounts? {
+        do throws(PaaSError) {
+            return try await dependencies.store.counts()
+        } catch  where error.code == .unavailable {
+            return nil
+        }
     }
 
     private static func overall(_ components: [ComponentStatus]) -> String {

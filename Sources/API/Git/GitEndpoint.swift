@@ -161,10 +161,15 @@ struct GitEndpoint: Sendable {
         }
         // The program may answer before it has read everything, so that sending and receiving go on side by side.
         let pump = Task {
-            try await RequestPump(
-                exchange: exchange.base, encoding: encoding,
-                limitBytes: encoding == .gzip ? Self.fetchLimitBytes : nil
-            ).run(request.body)
+            do throws(PaaSError) {
+                try await RequestPump(
+                    exchange: exchange.base, encoding: encoding,
+                    limitBytes: encoding == .gzip ? Self.fetchLimitBytes : nil
+                ).run(request.body)
+            } catch {
+                logger.debug("git request body", metadata: ["app": "\(app.name)", "error": "\(ErrorChain(error))"])
+                await exchange.close(because: error)
+            }
         }
         do {
             let first = try await withTaskCancellationHandler {
@@ -178,25 +183,29 @@ struct GitEndpoint: Sendable {
                     do {
                         try await exchange.send(first, to: &writer)
                     } catch {
+                        // Without the end of the body git's client knows that the reply is not whole.
+                        if let known = error as? PaaSError {
+                            logger.error(
+                                "a git reply was cut",
+                                metadata: ["app": "\(app.name)", "error": "\(ErrorChain(known))"])
+                        }
                         pump.cancel()
                         await exchange.close()
-                        _ = await pump.result
+                        await pump.value
                         throw error
                     }
                     await exchange.close()
                     // The rest of the request is read and dropped, so that the connection can go on.
-                    if case .failure(let error) = await pump.result {
-                        logger.debug(
-                            "git request body", metadata: ["app": "\(app.name)", "error": "\(ErrorChain(error))"])
-                    }
+                    await pump.value
                     try await writer.finish(nil)
                 })
         } catch {
+            // What was wrong with the request's body explains the failure better than the program's silence.
+            let failure = exchange.bodyFailure
             pump.cancel()
             await exchange.close()
-            // What was wrong with the request's body explains the failure better than the program's silence.
-            if case .failure(let cause) = await pump.result, let known = cause as? PaaSError { throw known }
-            throw error
+            await pump.value
+            throw failure ?? error
         }
     }
 

@@ -9,6 +9,10 @@ final class OwnedExchange: Sendable {
     let base: any GitExchange
     private let afterClose: @Sendable () -> Void
     private let isClosed = Mutex(false)
+    private let spoiled = Mutex<PaaSError?>(nil)
+
+    /// What was wrong with the request's body, if that is why it was closed.
+    var bodyFailure: PaaSError? { spoiled.withLock { $0 } }
 
     init(_ base: any GitExchange, afterClose: @escaping @Sendable () -> Void = {}) {
         self.base = base
@@ -31,6 +35,12 @@ final class OwnedExchange: Sendable {
         guard closes else { return }
         await base.close()
         afterClose()
+    }
+
+    /// The program must not take what came of the body so far for the whole.
+    func close(because failure: PaaSError) async {
+        spoiled.withLock { $0 = $0 ?? failure }
+        await close()
     }
 
     /// Sends the program's output on, from the part that was read already to its end.

@@ -39,8 +39,6 @@ struct RequestPump: Sendable {
             do {
                 next = try await iterator.next()
             } catch {
-                // The caller is gone: the program must not take what came so far for the whole.
-                await exchange.close()
                 throw PaaSError(.malformed, "the request ended early", cause: error)
             }
             guard var buffer = next else { break }

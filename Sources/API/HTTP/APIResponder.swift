@@ -48,18 +48,18 @@ struct APIResponder: HTTPResponder {
             throw PaaSError(.malformed, "the path can't be decoded; use %XX escapes of UTF-8")
         }
         switch path {
-        case ["healthz"]: return try probe(request, "ok")
+        case ["healthz"]: return try Self.probe(request, "ok")
         case ["readyz"]:
             try await store.ping()
-            return try probe(request, "ready")
+            return try Self.probe(request, "ready")
         default: break
         }
         if path.first == "git" { return try await git.respond(request, path: path, logger: logger) }
         return try await rest(request, path: path, logger)
     }
 
-    private func probe(_ request: Request, _ word: String) throws -> Response {
-        guard request.method == .get || request.method == .head else { return Self.notAllowed(["GET", "HEAD"]) }
+    static func probe(_ request: Request, _ word: String) throws -> Response {
+        guard request.method == .get || request.method == .head else { return notAllowed(["GET", "HEAD"]) }
         return Response(
             status: .ok, headers: [.contentType: "text/plain; charset=utf-8", .cacheControl: "no-store"],
             body: .init(byteBuffer: ByteBuffer(string: word + "\n")))

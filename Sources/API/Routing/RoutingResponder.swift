@@ -5,18 +5,34 @@ import Hummingbird
 import HummingbirdCore
 import Logging
 import NIOCore
+import Synchronization
 
-/// Serves the routing table on paasd's table socket: `GET /v1/table?router=ID` and `POST /v1/routers/{id}/ack`.
+/// Serves the routing table on paasd's table socket: `GET /v1/table?router=ID`, and from routers
+/// `POST /v1/routers/{id}/ack` and `POST /v1/routers/{id}/flows`.
 ///
 /// There is no token: the socket's directory lets only the routers' user in.
 struct RoutingResponder: HTTPResponder {
     typealias Context = BasicRequestContext
 
     static let keepAliveSeconds: Double = 2
-    static let acknowledgementLimit = 16 << 20
+    /// Routers repeat their acknowledgement every 5 s.
+    static let patienceSeconds: Double = 15
+    static let bodyLimit = 16 << 20
 
     let feed: any RoutingFeed
-    var keepAlive: Duration = .seconds(RoutingResponder.keepAliveSeconds)
+    private let keepAlive: Duration
+    /// A router that acknowledges nothing for so long is no longer taken for connected: changes would wait for it for ever.
+    private let patience: Duration
+    private let hearing = RouterHearing()
+
+    init(
+        feed: any RoutingFeed, keepAlive: Duration = .seconds(keepAliveSeconds),
+        patience: Duration = .seconds(patienceSeconds)
+    ) {
+        self.feed = feed
+        self.keepAlive = keepAlive
+        self.patience = patience
+    }
 
     func respond(to request: Request, context: Context) async throws -> Response {
         do {
@@ -37,7 +53,13 @@ struct RoutingResponder: HTTPResponder {
             guard request.method == .post else { return notAllowed("POST") }
             return try await acknowledge(try router(path[2]), request)
         }
-        throw PaaSError(.notFound, "this socket serves /v1/table?router=ID and /v1/routers/ID/ack")
+        if path.count == 4, path[0] == "v1", path[1] == "routers", path[3] == "flows" {
+            guard request.method == .post else { return notAllowed("POST") }
+            let reports = try await body([FlowReport].self, request, what: "a router's report of flows")
+            try await feed.report(router: try router(path[2]), reports)
+            return Reply.noContent()
+        }
+        throw PaaSError(.notFound, "this socket serves /v1/table?router=ID, /v1/routers/ID/ack and …/flows")
     }
 
     private func notAllowed(_ method: String) -> Response {
@@ -56,21 +78,25 @@ struct RoutingResponder: HTTPResponder {
     }
 
     private func acknowledge(_ router: String, _ request: Request) async throws -> Response {
+        let acknowledgement = try await body(RouterAcknowledgement.self, request, what: "a router's acknowledgement")
+        hearing.heard(router)
+        try await feed.acknowledge(router: router, acknowledgement)
+        return Reply.noContent()
+    }
+
+    private func body<Value: Decodable>(_ type: Value.Type, _ request: Request, what: String) async throws -> Value {
         var bytes: [UInt8] = []
         for try await buffer in request.body {
-            guard bytes.count + buffer.readableBytes <= Self.acknowledgementLimit else {
-                throw PaaSError(.tooLarge, "an acknowledgement may have at most \(Self.acknowledgementLimit) bytes")
+            guard bytes.count + buffer.readableBytes <= Self.bodyLimit else {
+                throw PaaSError(.tooLarge, "\(what) may have at most \(Self.bodyLimit) bytes")
             }
             bytes += buffer.readableBytesView
         }
-        let acknowledgement: RouterAcknowledgement
         do {
-            acknowledgement = try JSONDecoder().decode(RouterAcknowledgement.self, from: Data(bytes))
+            return try JSONDecoder().decode(type, from: Data(bytes))
         } catch {
-            throw PaaSError(.malformed, "not a router's acknowledgement", cause: error)
+            throw PaaSError(.malformed, "this is not \(what)", cause: error)
         }
-        try await feed.acknowledge(router: router, acknowledgement)
-        return Reply.noContent()
     }
 
     // MARK: Table
@@ -83,10 +109,11 @@ struct RoutingResponder: HTTPResponder {
         // While the table can't be read, the router is told so by a status, not by a stream without a snapshot.
         let snapshot = try await feed.current()
         let feed = feed
-        let keepAlive = keepAlive
+        let keepAlive = keepAlive, patience = patience, hearing = hearing
         return Response(
             status: .ok, headers: [.contentType: "application/x-ndjson", .cacheControl: "no-store"],
             body: ResponseBody { writer in
+                let opened = ContinuousClock.now
                 feed.routerConnected(router)
                 defer { feed.routerDisconnected(router) }
                 try await writer.write(try Self.line(.snapshot(snapshot)))
@@ -108,6 +135,12 @@ struct RoutingResponder: HTTPResponder {
                 }
                 try await StreamLife { continuation.finish() }.run(requestBody) {
                     for await signal in signals {
+                        if hearing.silence(of: router, since: opened) > patience {
+                            logger.error(
+                                "a router acknowledges nothing and is disconnected; restart it if it does not come back",
+                                metadata: ["router": "\(router)", "silence": "\(patience)"])
+                            break
+                        }
                         // At a tick too, because hints may be lost.
                         if let message = await Self.news(feed, &last, logger) {
                             try await writer.write(try Self.line(message))
@@ -127,6 +160,7 @@ struct RoutingResponder: HTTPResponder {
     {
         let table: RoutingTable
         do {
+            guard try await feed.currentMark() != last.mark else { return nil }
             table = try await feed.current()
         } catch {
             logger.warning("routing table can't be read now", metadata: ["error": "\(ErrorChain(error))"])
@@ -145,5 +179,18 @@ struct RoutingResponder: HTTPResponder {
         buffer.writeBytes(try JSONEncoder().encode(message))
         buffer.writeString("\n")
         return buffer
+    }
+}
+
+/// When each router was last heard.
+private final class RouterHearing: Sendable {
+    private let last = Mutex<[String: ContinuousClock.Instant]>([:])
+
+    func heard(_ router: String) { last.withLock { $0[router] = .now } }
+
+    /// - Parameter opened: when its stream began.
+    func silence(of router: String, since opened: ContinuousClock.Instant) -> Duration {
+        let heard = last.withLock { $0[router] }
+        return max(heard ?? opened, opened).duration(to: .now)
     }
 }

@@ -7,8 +7,10 @@ import Glibc
 /// Every append writes the lines first and then replaces the state: bytes beyond the state's length belong to an append that
 /// did not finish; they are never read and the next append overwrites them.
 public final class FileBuildLog: BuildLogStore {
-    /// Longest log of one build, in bytes; what comes after is dropped, with a line that says so.
+    /// Longest output of one build, in bytes; what comes after is dropped, with a line that says so.
     public static let maximumBytes: Int64 = 32 << 20
+    /// Room beyond that for the platform's own lines: why a build failed must not be lost with its output.
+    static let reservedBytes: Int64 = 1 << 20
     static let maximumLineBytes = 64 << 10
 
     private struct State: Codable {
@@ -75,9 +77,13 @@ public final class FileBuildLog: BuildLogStore {
     private func appendNow(_ build: BuildID, _ lines: [String], _ cursor: LogCursor?) throws(PaaSError) {
         var state = try state(build)
         var bytes: [UInt8] = []
-        for line in lines where !state.full {
+        // Only output of the container moves the cursor.
+        let isOutput = cursor != nil
+        for line in lines where !(isOutput && state.full) {
             let content = Self.clean(line)
-            if state.bytes + Int64(bytes.count + content.count + 1) > Self.maximumBytes {
+            let limit = Self.maximumBytes + (isOutput ? 0 : Self.reservedBytes)
+            if state.bytes + Int64(bytes.count + content.count + 1) > limit {
+                guard isOutput else { break }
                 state.full = true
                 bytes += Array(" !     The log of this build is longer than 32 MiB; the rest was dropped.\n".utf8)
             } else {
@@ -131,8 +137,29 @@ public final class FileBuildLog: BuildLogStore {
         do {
             return try JSONDecoder().decode(State.self, from: Data(buffer[..<count]))
         } catch {
-            throw PaaSError(.internal, "the state of build log \(path(build, "state")) can't be read", cause: error)
+            // Damaged, as by a disk: the log's own lines are still worth reading.
+            return State(bytes: try wholeLines(build))
         }
+    }
+
+    /// How many bytes of the log end with a newline.
+    private func wholeLines(_ build: BuildID) throws(PaaSError) -> Int64 {
+        let file = open(path(build, "log"), O_RDONLY | O_CLOEXEC)
+        guard file >= 0 else {
+            if errno == ENOENT { return 0 }
+            throw failure("open", path(build, "log"))
+        }
+        defer { close(file) }
+        var end = Int64(lseek(file, 0, SEEK_END))
+        var buffer = [UInt8](repeating: 0, count: Self.maximumLineBytes)
+        while end > 0 {
+            let start = max(0, end - Int64(buffer.count))
+            let count = pread(file, &buffer, Int(end - start), off_t(start))
+            guard count > 0 else { throw failure("read", path(build, "log")) }
+            if let newline = buffer[..<count].lastIndex(of: UInt8(ascii: "\n")) { return start + Int64(newline) + 1 }
+            end = start
+        }
+        return 0
     }
 
     private func replaceState(_ build: BuildID, _ state: State) throws(PaaSError) {
@@ -142,11 +169,13 @@ public final class FileBuildLog: BuildLogStore {
         }
         if mkdir(directory, 0o700) != 0 && errno != EEXIST { throw failure("make the folder of", directory) }
         let temporary = path(build, "state.new")
-        try write(Array(data), to: temporary, at: 0, truncate: true)
+        try write(Array(data), to: temporary, at: 0, truncate: true, sync: true)
         guard rename(temporary, path(build, "state")) == 0 else { throw failure("rename", temporary) }
     }
 
-    private func write(_ bytes: [UInt8], to path: String, at offset: Int64, truncate: Bool = false) throws(PaaSError) {
+    private func write(
+        _ bytes: [UInt8], to path: String, at offset: Int64, truncate: Bool = false, sync: Bool = false
+    ) throws(PaaSError) {
         let file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (truncate ? O_TRUNC : 0), 0o600)
         guard file >= 0 else { throw failure("open", path) }
         defer { close(file) }
@@ -159,6 +188,8 @@ public final class FileBuildLog: BuildLogStore {
             guard count > 0 else { throw failure("write", path) }
             done += count
         }
+        // A rename that is durable before what it names would leave an empty file after a power cut.
+        if sync, fdatasync(file) != 0 { throw failure("sync", path) }
     }
 
     /// One line without its end, at most `maximumLineBytes`. Carriage returns are progress bars: only the last state is kept.

@@ -26,6 +26,7 @@ struct PushPlan: Sendable, Equatable {
             }
         }
         let branch = Self.branch(deployBranch, commands)
+        lines += Self.explainTags(commands, deployBranch: branch)
         for command in commands {
             guard command.ref.hasPrefix("refs/heads/") else {
                 decisions[command.ref] = .update
@@ -68,5 +69,13 @@ struct PushPlan: Sendable, Equatable {
             " !     branch \(name) is not the deploy branch; to deploy: git push paas \(name):\(deployBranch)",
             "       The branch was stored; nothing was built.",
         ]
+    }
+
+    /// A tag may name another object than a commit: `^{}` is the commit that it leads to.
+    private static func explainTags(_ commands: [PushCommand], deployBranch: String) -> [String] {
+        let tags = commands.filter { $0.ref.hasPrefix("refs/tags/") && !$0.isDelete }.map { $0.ref.dropFirst(10) }
+        guard let first = tags.first else { return [] }
+        let what = tags.count == 1 ? "Tag \(first) was" : "\(tags.count) tags were"
+        return ["       \(what) stored, not built; to deploy: git push paas \(first)^{}:\(deployBranch)"]
     }
 }

@@ -53,7 +53,9 @@ public struct PushService: Sendable {
         var plan: PushPlan?
         do {
             try validate(push)
-            let app = try await store.app(push.app)
+            let app = try await patiently(BuildRun.patience) { () async throws(PaaSError) in
+                try await store.app(push.app)
+            }
             guard push.principal.mayChangeApps, push.principal.maySee(space: app.space) else {
                 throw PaaSError(.forbidden, "this token may not push to \(app.name)")
             }
@@ -89,6 +91,17 @@ public struct PushService: Sendable {
         }
     }
 
+    /// A build that a hook wants to follow again; nil if there is none. Waits for a database that is away.
+    public func find(_ id: BuildID) async throws(PaaSError) -> Build? {
+        try await patiently(BuildRun.patience) { () async throws(PaaSError) in
+            do throws(PaaSError) {
+                return try await store.build(id)
+            } catch  where error.code == .notFound {
+                return nil
+            }
+        }
+    }
+
     private func validate(_ push: PushRequest) throws(PaaSError) {
         guard !push.commands.isEmpty, push.commands.count <= PushProtocol.maximumCommands,
             push.options.count <= PushProtocol.maximumOptions
@@ -116,22 +129,16 @@ public struct PushService: Sendable {
         _ push: PushRequest, _ app: App, _ deploy: PushCommand, _ options: Build.Options,
         _ send: @Sendable (PushReply) async throws -> Void
     ) async throws -> RefDecision {
-        guard let build = try await opened(push, app, deploy, options, send) else {
-            guard let active = try await builds.active(app.id) else {
-                throw PaaSError(.conflict, "another build of \(app.name) was just finished; push again")
-            }
-            return try await refuse(active, app, send)
+        let build: Build
+        switch try await opened(push, app, deploy, options, send) {
+        case .build(let opened): build = opened
+        case .busy(let active): return try await refuse(active, app, send)
         }
         try await send(PushReply(build: PushReply.OpenedBuild(id: build.id, number: build.number)))
         if push.resume == nil {
             try await send(PushReply(line: BuildWords.opened(build, app)))
         }
-        var number = max(0, push.fromLine)
-        for try await line in try await builds.log(build.id, fromLine: number, follow: true) {
-            try await send(PushReply(line: line, number: number))
-            number += 1
-        }
-        switch try await builds.outcome(build.id) {
+        switch try await followed(build, app, fromLine: max(0, push.fromLine), send) {
         case .released: return .moved
         case .built:
             // Accepted, but not deployed: the server's ref stays, so a later push of the same commit still deploys it.
@@ -141,23 +148,74 @@ public struct PushService: Sendable {
         }
     }
 
-    /// The build that this push opens or follows again; nil if another one of the app is active.
+    /// Sends the build's log until its outcome is decided, through outages of the database that are not longer than what a
+    /// build itself bears: a push must not be declined and deploy nevertheless.
+    private func followed(
+        _ build: Build, _ app: App, fromLine: Int, _ send: @Sendable (PushReply) async throws -> Void
+    ) async throws -> BuildOutcome {
+        var number = fromLine
+        var heard = ContinuousClock.now
+        while true {
+            do {
+                for try await line in try await builds.log(build.id, fromLine: number, follow: true) {
+                    try await send(PushReply(line: line, number: number))
+                    number += 1
+                    heard = .now
+                }
+                if let outcome = try await builds.decision(build.id) { return outcome }
+                // Nobody drives it for the moment; the loop takes it up.
+                heard = .now
+            } catch let error as PaaSError where error.code == .unavailable {
+                guard ContinuousClock.now - heard < BuildRun.patience else {
+                    throw PaaSError(
+                        .unavailable,
+                        "\(error.message); build \(build.number) goes on when it can: paasctl builds -a \(app.name)",
+                        cause: error)
+                }
+            }
+            try await Task.sleep(for: .milliseconds(500))
+        }
+    }
+
+    private enum Opened {
+        /// The build that this push opened or follows again.
+        case build(Build)
+        /// Another one of the app is active.
+        case busy(Build)
+    }
+
     private func opened(
         _ push: PushRequest, _ app: App, _ deploy: PushCommand, _ options: Build.Options,
         _ send: @Sendable (PushReply) async throws -> Void
-    ) async throws -> Build? {
-        if let resumed = push.resume { return try await known(resumed, app, deploy) }
-        if try await builds.active(app.id) != nil { return nil }
-        // First of all: who loses the connection sees only what came before.
-        for line in BuildWords.received(deploy, app) { try await send(PushReply(line: line)) }
+    ) async throws -> Opened {
+        if let resumed = push.resume {
+            return .build(
+                try await patiently(BuildRun.patience) { () async throws(PaaSError) in
+                    try await known(resumed, app, deploy)
+                })
+        }
+        if let active = try await active(app) { return .busy(active) }
+        try await builds.requireCommit(app, deploy)
+        // First of all: who loses the connection sees only what came before. What came whole is built, whoever listens.
+        do {
+            for line in BuildWords.received(deploy, app) { try await send(PushReply(line: line)) }
+        } catch {
+            logger.info("a pusher was gone before its build was opened", metadata: ["app": "\(app.name)"])
+        }
         let source = Build.Source(kind: .push, commit: deploy.new, ref: deploy.ref, previousCommit: deploy.old)
         do throws(PaaSError) {
-            return try await builds.start(app, source: source, options: options, actor: push.principal)
+            return .build(
+                try await builds.start(
+                    app, source: source, options: options, actor: push.principal, patience: BuildRun.patience))
         } catch {
-            // Another push was quicker between the look and the opening.
-            if error.code == .conflict { return nil }
+            // Another push was quicker between the look and the opening; or the app is being deleted, and the like.
+            if error.code == .conflict, let active = try await active(app) { return .busy(active) }
             throw error
         }
+    }
+
+    private func active(_ app: App) async throws(PaaSError) -> Build? {
+        try await patiently(BuildRun.patience) { () async throws(PaaSError) in try await builds.active(app.id) }
     }
 
     private func known(_ id: BuildID, _ app: App, _ deploy: PushCommand) async throws(PaaSError) -> Build {

@@ -7,6 +7,8 @@ struct BuildRun: Sendable {
     let parts: BuildParts
     let watch: ContainerWatch
     let slots: BuildSlots
+    /// Open once the repair no longer looks at slug files.
+    let slugsChecked: Gate
     let progress: BuildProgress
     let id: BuildID
     /// Found after a restart: something of it may be there already.
@@ -22,7 +24,8 @@ struct BuildRun: Sendable {
     /// Ends with `progress.end`, whatever happens.
     func run() async {
         do throws(BuildStop) {
-            let build = try await step { () async throws(PaaSError) in try await parts.store.build(id) }
+            // Also of a build that is being cancelled.
+            let build = try await persist { () async throws(PaaSError) in try await parts.store.build(id) }
             do throws(BuildStop) {
                 progress.end(try await outcome(of: build))
             } catch {
@@ -30,6 +33,7 @@ struct BuildRun: Sendable {
             }
         } catch {
             if case .failed(let reason) = error {
+                if reason.code == .notFound { return progress.end(Self.appDeleted) }
                 logger.error("a build is left for the next look", metadata: ["error": "\(ErrorChain(reason))"])
             }
             progress.end(nil)
@@ -229,6 +233,11 @@ struct BuildRun: Sendable {
                 procfile: procfile, release: try ReleaseMetadata(output ?? []), buildpack: buildpack)
         } catch { throw .failed(error) }
         for line in types.lines { await sayOnce(line) }
+        while !slugsChecked.isOpen {
+            let version = slugsChecked.signal.version
+            if !slugsChecked.isOpen { await slugsChecked.signal.wait(after: version, timeout: .milliseconds(500)) }
+            try await check()
+        }
         await sayOnce("-----> Compressing...")
         let packed = try await step { () async throws(PaaSError) in
             try await parts.buildEngine.packSlug(
@@ -275,18 +284,32 @@ struct BuildRun: Sendable {
                 logger.error("a build failed", metadata: ["error": "\(ErrorChain(reason))"])
             }
         }
+        let now = try await persist { () async throws(PaaSError) -> Build? in
+            do throws(PaaSError) {
+                return try await parts.store.build(id)
+            } catch  where error.code == .notFound {
+                return nil
+            }
+        }
+        guard let now else {
+            await cleanUp(build, keepCache: false)
+            return Self.appDeleted
+        }
         // A release is recorded: the build is final already, and what failed is what comes after it.
-        let now = try await persist { () async throws(PaaSError) in try await parts.store.build(id) }
         if now.state == .succeeded {
-            for line in BuildWords.error(error.message) { await say(line) }
+            logger.error("what follows a release failed", metadata: ["error": "\(ErrorChain(error))"])
+            for line in BuildWords.error(error.message) { await sayOnce(line) }
             let release = now.release.map { "release v\($0)" } ?? "build \(build.number)"
             return .refused(reason: "\(release): the platform could not follow the rollout")
         }
-        do throws(PaaSError) {
-            try await parts.engine.stop(container, graceSeconds: state == .cancelled ? 5 : 0, epoch: parts.epoch)
+        do throws(BuildStop) {
+            // Before the end is recorded: the app's next build must not run beside this one.
+            try await persist { () async throws(PaaSError) in
+                try await parts.engine.stop(container, graceSeconds: state == .cancelled ? 5 : 0, epoch: parts.epoch)
+            }
         } catch {
-            if error.code == .stale { throw .interrupted }
-            logger.warning("a build container could not be stopped", metadata: ["error": "\(ErrorChain(error))"])
+            guard case .failed(let reason) = error else { throw error }
+            logger.warning("a build container is left to the sweep", metadata: ["error": "\(ErrorChain(reason))"])
         }
         for line in BuildWords.error(error.message.prefix(1).uppercased() + error.message.dropFirst()) {
             await say(line)
@@ -297,8 +320,12 @@ struct BuildRun: Sendable {
             try await parts.store.failBuild(id, state: state, error: ErrorReport(error), now: parts.now())
         }
         await cleanUp(build, keepCache: false)
+        // An app that is being deleted waits for this.
+        parts.scheduler.wake(build.app)
         return .refused(reason: "build \(build.number) \(state.rawValue)")
     }
+
+    private static let appDeleted = BuildOutcome.refused(reason: "the app was deleted")
 
     /// What a pusher whose build or release failed has at that moment.
     func whatGoesOn(_ app: AppID) async throws(BuildStop) -> String {
@@ -312,15 +339,20 @@ struct BuildRun: Sendable {
         return current.map { "v\($0) goes on" } ?? "nothing of the app runs yet"
     }
 
-    /// Container and volume go. What can't be removed now is removed by the next sweep.
+    /// How long the end of a build waits for an engine that is being restarted, before what is left is the sweep's.
+    private static let cleanUpPatience = Duration.seconds(10)
+
+    /// Container and volume go. What can't be removed now is removed by the sweep.
     func cleanUp(_ build: Build, keepCache: Bool) async {
         do throws(PaaSError) {
-            try await parts.engine.stop(container, graceSeconds: 0, epoch: parts.epoch)
-            try await parts.engine.remove(container, epoch: parts.epoch)
-            try await parts.buildEngine.finishBuildVolume(
-                build: id, app: build.app, keepCache: keepCache, epoch: parts.epoch)
+            try await patiently(Self.cleanUpPatience) { () async throws(PaaSError) in
+                try await parts.engine.stop(container, graceSeconds: 0, epoch: parts.epoch)
+                try await parts.engine.remove(container, epoch: parts.epoch)
+                try await parts.buildEngine.finishBuildVolume(
+                    build: id, app: build.app, keepCache: keepCache, epoch: parts.epoch)
+            }
         } catch {
-            logger.warning("a build's volume could not be removed yet", metadata: ["error": "\(ErrorChain(error))"])
+            logger.warning("a build's volume can't be removed yet", metadata: ["error": "\(ErrorChain(error))"])
         }
     }
 

@@ -1,6 +1,25 @@
 import Domain
 import Logging
 
+/// Calls `work`, again while a part of the platform is away, for at most `limit`. Only for what may be repeated.
+/// - Throws: what `work` throws; `cancelled` when the task is.
+func patiently<Value: Sendable>(
+    _ limit: Duration, _ work: @Sendable () async throws(PaaSError) -> Value
+) async throws(PaaSError) -> Value {
+    let start = ContinuousClock.now
+    var pause = Duration.milliseconds(50)
+    while true {
+        if Task.isCancelled { throw PaaSError(.cancelled, "given up") }
+        do throws(PaaSError) {
+            return try await work()
+        } catch {
+            guard error.code == .unavailable, ContinuousClock.now - start < limit else { throw error }
+        }
+        do { try await Task.sleep(for: pause) } catch { throw PaaSError(.cancelled, "given up") }
+        pause = min(pause * 2, .seconds(1))
+    }
+}
+
 /// How the steps of a build meet the world: interrupted, cancelled, tried again while a part is away, spoken about.
 extension BuildRun {
     /// How long a step waits for a part of the platform that is away. Restarts take two seconds.
@@ -20,20 +39,11 @@ extension BuildRun {
     func persist<Value: Sendable>(
         _ work: @Sendable () async throws(PaaSError) -> Value
     ) async throws(BuildStop) -> Value {
-        let start = ContinuousClock.now
-        var pause = Duration.milliseconds(50)
-        while true {
-            if Task.isCancelled { throw .interrupted }
-            do throws(PaaSError) {
-                return try await work()
-            } catch {
-                if Task.isCancelled || error.code == .stale { throw .interrupted }
-                guard error.code == .unavailable, ContinuousClock.now - start < Self.patience else {
-                    throw .failed(error)
-                }
-            }
-            do { try await Task.sleep(for: pause) } catch { throw .interrupted }
-            pause = min(pause * 2, .seconds(1))
+        do throws(PaaSError) {
+            return try await patiently(Self.patience, work)
+        } catch {
+            if Task.isCancelled || error.code == .stale { throw .interrupted }
+            throw .failed(error)
         }
     }
 

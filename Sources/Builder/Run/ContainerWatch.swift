@@ -14,6 +14,7 @@ final class ContainerWatch: Sendable {
     /// A full list has come at least once.
     var listed: Bool { state.withLock { $0.listed } }
     func observation(_ id: InstanceID) -> ContainerObservation? { state.withLock { $0.seen[id] } }
+    var all: [ContainerObservation] { state.withLock { Array($0.seen.values) } }
 
     func apply(_ event: EngineEvent) {
         state.withLock { state in

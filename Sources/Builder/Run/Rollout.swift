@@ -116,19 +116,11 @@ struct Rollout: Sendable {
         let zero = PushCommand.zero
         let old = build.source.previousCommit.flatMap { $0 == zero ? nil : $0 }
         let branch = ref.hasPrefix("refs/heads/") ? String(ref.dropFirst(11)) : nil
-        let moved = try await run.persist { () async throws(PaaSError) -> Bool in
-            do throws(PaaSError) {
-                try await parts.sources.updateRef(app: build.app, ref: ref, old: old, new: commit)
-            } catch  where error.code == .conflict {
-                // Moved before a restart, or by someone else since.
-                return try await parts.sources.readRef(app: build.app, ref: ref) == commit
-            }
-            return true
-        }
+        let moved = try await run.persist { () async throws(PaaSError) in try await swap(ref, old, commit) }
         if moved, let branch {
             try await run.persist { () async throws(PaaSError) in
-                _ = try await parts.store.fixDeployBranch(build.app, branch)
-                try await parts.sources.setHead(app: build.app, branch: branch)
+                let fixed = try await parts.store.fixDeployBranch(build.app, branch)
+                try await parts.sources.setHead(app: build.app, branch: fixed)
             }
         }
         if !moved {
@@ -138,5 +130,38 @@ struct Rollout: Sendable {
         }
         parts.faults.reached(.refMoved)
         try await run.persist { () async throws(PaaSError) in try await parts.store.markRefMoved(build.id) }
+    }
+
+    /// False when the ref was moved by somebody else.
+    private func swap(_ ref: String, _ old: String?, _ commit: String) async throws(PaaSError) -> Bool {
+        do throws(PaaSError) {
+            try await parts.sources.updateRef(app: build.app, ref: ref, old: old, new: commit)
+            return true
+        } catch  where error.code == .conflict {
+            let present = try await parts.sources.readRef(app: build.app, ref: ref)
+            // Moved before a restart.
+            if present == commit { return true }
+            // This push came while an earlier one was still to move the ref: it follows that one.
+            guard let present, try await wasPushedEarlier(present, ref) else { return false }
+            do throws(PaaSError) {
+                try await parts.sources.updateRef(app: build.app, ref: ref, old: present, new: commit)
+                return true
+            } catch  where error.code == .conflict {
+                return false
+            }
+        }
+    }
+
+    private func wasPushedEarlier(_ commit: String, _ ref: String) async throws(PaaSError) -> Bool {
+        var before = build.number
+        while true {
+            let earlier = try await parts.store.builds(build.app, limit: 100, before: before)
+            if earlier.contains(where: { $0.source.kind == .push && $0.source.ref == ref && $0.source.commit == commit }
+            ) {
+                return true
+            }
+            guard let last = earlier.last, earlier.count == 100 else { return false }
+            before = last.number
+        }
     }
 }

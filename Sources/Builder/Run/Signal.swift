@@ -54,3 +54,16 @@ final class Signal: Sendable {
         waiter?.resume()
     }
 }
+
+/// Opened once, for good.
+final class Gate: Sendable {
+    private let isOpenNow = Mutex(false)
+    let signal = Signal()
+
+    var isOpen: Bool { isOpenNow.withLock { $0 } }
+
+    func open() {
+        isOpenNow.withLock { $0 = true }
+        signal.raise()
+    }
+}

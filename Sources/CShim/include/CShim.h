@@ -23,7 +23,8 @@ struct slipway_spawn {
     int64_t limit_file_bytes;    ///< RLIMIT_FSIZE, -1: unchanged.
     int64_t limit_open_files;    ///< RLIMIT_NOFILE (clamped to the hard limit), -1: unchanged.
     int64_t limit_cpu_seconds;   ///< RLIMIT_CPU, -1: unchanged.
-    int parent_death_signal;     ///< 0: none.
+    int parent_death_signal;     ///< 0: none. Sent when the thread that started it ends.
+    const char *oom_score_adj;   ///< Text for /proc/self/oom_score_adj; NULL: unchanged.
     int umask_value;             ///< -1: unchanged.
     const char *cgroup_procs[16];///< Files that get the child's pid before exec, NULL-terminated.
 };

@@ -56,6 +56,24 @@ enum EngineCall: Sendable, Codable, Hashable {
         default: false
         }
     }
+
+    /// Waits for a tenant's process or works on a tenant's files, for as long as these take.
+    var takesLong: Bool {
+        switch self {
+        case .stop, .remove, .createBuildVolume, .sealSource, .packSlug, .finishBuildVolume, .buildStack: true
+        default: false
+        }
+    }
+
+    /// The build whose volume it changes: one call at a time for each.
+    var changedBuild: BuildID? {
+        switch self {
+        case .createBuildVolume(let build, _, _, _, _), .sealSource(let build, _), .packSlug(let build, _, _),
+            .finishBuildVolume(let build, _, _):
+            build
+        default: nil
+        }
+    }
 }
 
 struct EngineReply: Sendable, Codable, Hashable {

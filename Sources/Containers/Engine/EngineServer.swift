@@ -8,8 +8,10 @@ import OS
 /// validated, older epochs refused. Plain threads: one that reads for each connection, one for each request.
 public final class EngineServer: Sendable {
     static let maximumConnections = 64
-    /// Requests of one connection at the same time; more wait in the socket.
+    /// Short requests of one connection at the same time; more wait in the socket.
     static let maximumInFlight = 64
+    /// Requests that may take long, beside these; more are refused, so that one app's keep nobody else waiting.
+    static let maximumWaiting = 1024
     static let keepAliveSeconds = 5.0
 
     private let settings: Settings
@@ -21,6 +23,7 @@ public final class EngineServer: Sendable {
     private let allowedUIDs: Set<uid_t>
     private let owner: ProcessSpec.User?
     private let connections = Monitor(0)
+    private let buildLocks = KeyedLock<BuildID>()
 
     /// - Parameter user: whose the socket is, besides root; nil: root only.
     public init(
@@ -94,7 +97,7 @@ public final class EngineServer: Sendable {
     }
 
     private func converse(_ channel: FrameChannel) {
-        let inFlight = Monitor(0)
+        let inFlight = InFlight()
         do {
             while let frame = try channel.receive() {
                 let request: EngineRequest
@@ -106,15 +109,17 @@ public final class EngineServer: Sendable {
                     return channel.shutdown()
                 }
                 if case .observe = request.call { return try observe(request, channel) }
-                _ = inFlight.wait { count in
-                    if count >= Self.maximumInFlight { return nil as Bool? }
-                    count += 1
-                    return true
+                let takesLong = request.call.takesLong
+                guard inFlight.enter(takesLong) else {
+                    let refusal = PaaSError(
+                        .unavailable, "\(Self.maximumWaiting) calls of the engine wait already; try again later")
+                    send(EngineReply(id: request.id, result: .failed(EngineFailure(refusal))), channel)
+                    continue
                 }
                 Thread.start("engine-call") {
                     let result = self.answer(request)
                     self.send(EngineReply(id: request.id, result: result), channel)
-                    inFlight.withLock { $0 -= 1 }
+                    inFlight.leave(takesLong)
                 }
             }
         } catch {
@@ -174,7 +179,7 @@ public final class EngineServer: Sendable {
     private func answer(_ request: EngineRequest) -> EngineResult {
         do {
             try admitCall(request)
-            return try perform(request.call)
+            return try perform(request)
         } catch {
             logger.info(
                 "call failed", metadata: ["call": "\(Self.name(request.call))", "error": "\(ErrorChain(error))"])
@@ -184,14 +189,29 @@ public final class EngineServer: Sendable {
 
     private static func name(_ call: EngineCall) -> String { String("\(call)".prefix { $0 != "(" }) }
 
-    private func perform(_ call: EngineCall) throws -> EngineResult {
-        switch call {
+    /// A call may have waited for another one on the same thing, and its caller may have been replaced meanwhile.
+    private func admitAgain(_ request: EngineRequest) throws(PaaSError) {
+        if let epoch = request.epoch { try epochs.check(epoch) }
+    }
+
+    private func perform(_ request: EngineRequest) throws -> EngineResult {
+        guard let build = request.call.changedBuild else { return try work(request) }
+        return try buildLocks.withLock(build) {
+            try admitAgain(request)
+            return try work(request)
+        }
+    }
+
+    private func work(_ request: EngineRequest) throws -> EngineResult {
+        switch request.call {
         case .capabilities:
             return .capabilities(
                 EngineCapabilities(
                     seesSockets: true, node: containers.node, bootID: containers.bootID,
                     runtime: containers.runtime.version))
-        case .ensure(let spec): return .observation(try containers.ensure(spec))
+        case .ensure(let spec):
+            return .observation(
+                try containers.ensure(spec) { () throws(PaaSError) in try admitAgain(request) })
         case .stop(let id, let grace): try containers.stop(id, graceSeconds: grace)
         case .remove(let id): try containers.remove(id)
         case .observe: throw PaaSError(.malformed, "observe needs a connection of its own")
@@ -217,5 +237,30 @@ public final class EngineServer: Sendable {
         case .doctor: return .findings(HostDoctor.examine(settings: settings))
         }
         return .done
+    }
+}
+
+/// How many calls of one connection are worked on.
+final class InFlight: Sendable {
+    private let counts = Monitor((short: 0, long: 0))
+
+    /// Waits for the others, if the call is a short one; false if it may take long and too many of these are under way.
+    func enter(_ takesLong: Bool) -> Bool {
+        if takesLong {
+            return counts.withLock { counts in
+                guard counts.long < EngineServer.maximumWaiting else { return false }
+                counts.long += 1
+                return true
+            }
+        }
+        return counts.wait { counts in
+            guard counts.short < EngineServer.maximumInFlight else { return nil }
+            counts.short += 1
+            return true
+        } ?? false
+    }
+
+    func leave(_ takesLong: Bool) {
+        counts.withLock { counts in if takesLong { counts.long -= 1 } else { counts.short -= 1 } }
     }
 }

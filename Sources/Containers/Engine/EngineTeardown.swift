@@ -42,6 +42,7 @@ public struct EngineTeardown: Sendable {
             try network()
             try images()
             try ContainerMounts.unmountTree(ContainerPaths.root(settings))
+            for trial in try cgroups.trials() { try trial.removeAll() }
             try cgroups.removeParent()
             for path in [
                 ContainerPaths.root(settings), ContainerPaths.exits(settings), ContainerPaths.runtimeState(settings),

@@ -1,5 +1,6 @@
 import CShim
 import Domain
+import FoundationEssentials
 import Glibc
 import Logging
 import OS
@@ -7,29 +8,45 @@ import OS
 /// Volumes to build in: sparse ext4 images under `<data>/builds`, mounted under `<run>/builds`. The size of the image is the
 /// build's disk limit. A tenant reaches them through files only, never as a device.
 ///
-/// A volume with a cache is prepared under a temporary name and appears at once; every step may be repeated.
+/// A volume is prepared under a temporary name and appears at once; every step may be repeated, but not at the same time for
+/// the same build.
 final class BuildVolumes: Sendable {
     private let imagesDirectory: String
     private let cachesDirectory: String
     private let mountsDirectory: String
     private let checkoutUser: String
+    private let disk: HostDisk
+    private let work: HostWork
     private let logger: Logger
 
     /// - Parameter checkoutUser: the host's user that checks sources out.
-    init(dataDirectory: String, runDirectory: String, checkoutUser: String, logger: Logger) {
+    init(
+        dataDirectory: String, runDirectory: String, checkoutUser: String, disk: HostDisk, work: HostWork,
+        logger: Logger
+    ) {
         imagesDirectory = dataDirectory + "/builds"
         cachesDirectory = dataDirectory + "/caches"
         mountsDirectory = runDirectory + "/builds"
         self.checkoutUser = checkoutUser
+        self.disk = disk
+        self.work = work
         self.logger = logger
     }
 
-    /// What builds leave free on the host's disk.
-    private static let hostReserveBytes: Int64 = 512 << 20
-
     func volume(_ build: BuildID) -> String { "\(mountsDirectory)/\(build)" }
 
-    private func image(_ build: BuildID) -> String { "\(imagesDirectory)/\(build).img" }
+    func image(_ build: BuildID) -> String { "\(imagesDirectory)/\(build).img" }
+
+    /// Bytes that its files take up.
+    func usedBytes(_ build: BuildID) throws(PaaSError) -> Int64 {
+        try requireMounted(build)
+        var space = statvfs()
+        try ImageFailure.wrap("can't look at the build volume") { () throws(SystemError) in
+            try Syscall.check("statvfs") { statvfs(volume(build), &space) }
+        }
+        return Int64(clamping: UInt64(space.f_blocks - space.f_bfree) * UInt64(space.f_frsize))
+    }
+
     private func cacheImage(_ app: AppID) -> String { "\(cachesDirectory)/\(app).img" }
 
     /// Makes the folders, removes half-made images, unmounts volumes without an image.
@@ -189,11 +206,25 @@ final class BuildVolumes: Sendable {
     // MARK: - Steps
 
     private func makeImage(build: BuildID, app: AppID, sizeBytes: Int64, clearCache: Bool) throws(PaaSError) {
-        try requireSpace(for: sizeBytes)
-        let new = image(build) + ".new"
-        try ImageFailure.wrap("can't make the build volume") { () throws(SystemError) in try Files.remove(new) }
+        // A name of its own: whatever a killed engine started on it before writes elsewhere.
+        let new = "\(image(build)).new.\(UUID().uuidString.lowercased())"
+        defer { unlink(new) }
+        try disk.withRoom(for: sizeBytes, at: new) { () throws(PaaSError) in
+            try work.run("can't make the build volume") { (group) throws(PaaSError) in
+                try fill(new, app: app, sizeBytes: sizeBytes, clearCache: clearCache, group)
+            }
+            try ImageFailure.wrap("can't make the build volume") { () throws(SystemError) in
+                try Files.rename(new, image(build))
+                try Files.syncFolder(of: image(build))
+            }
+        }
+    }
+
+    private func fill(_ new: String, app: AppID, sizeBytes: Int64, clearCache: Bool, _ group: HostWork.Group)
+        throws(PaaSError)
+    {
         var ready = false
-        if !clearCache { ready = try takeCache(app: app, to: new, sizeBytes: sizeBytes) }
+        if !clearCache { ready = try takeCache(app: app, to: new, sizeBytes: sizeBytes, group) }
         if !ready {
             try ImageFailure.wrap("can't make the build volume") { () throws(SystemError) in
                 try Files.remove(new)
@@ -208,43 +239,14 @@ final class BuildVolumes: Sendable {
                 [
                     "-q", "-F", "-m", "0", "-i", "8192", "-O", "^has_journal,^resize_inode", "-E",
                     "nodiscard,assume_storage_prezeroed=1,root_owner=0:0", new,
-                ])
-        }
-        try ImageFailure.wrap("can't make the build volume") { () throws(SystemError) in
-            try Files.rename(new, image(build))
-            try Files.syncFolder(of: image(build))
-        }
-    }
-
-    /// Images are sparse: what running builds have not written yet is promised to them all the same, so that a build that
-    /// fills its volume does not take the disk from the database.
-    private func requireSpace(for sizeBytes: Int64) throws(PaaSError) {
-        var space = statvfs()
-        guard statvfs(imagesDirectory, &space) == 0 else {
-            throw SystemError.last("statvfs").asPaaSError("can't look at the host's disk")
-        }
-        let free = Int64(clamping: UInt64(space.f_bavail) * UInt64(space.f_frsize))
-        var promised: Int64 = 0
-        let names = try ImageFailure.wrap("can't list build volumes") { () throws(SystemError) in
-            try Files.list(imagesDirectory)
-        }
-        for name in names {
-            var info = stat()
-            guard lstat("\(imagesDirectory)/\(name)", &info) == 0 else { continue }
-            promised += max(0, Int64(info.st_size) - Int64(info.st_blocks) * 512)
-        }
-        let needed = sizeBytes + promised + Self.hostReserveBytes
-        guard free >= needed else {
-            throw PaaSError(
-                .unavailable,
-                "the host's disk has \(free >> 20) MiB free, and builds may need \(needed >> 20) MiB of it; free space, "
-                    + "lower PAAS_BUILD_DISK_BYTES, or wait for other builds and push again",
-                source: .platform)
+                ], in: group)
         }
     }
 
     /// - Returns: false if there is no cache that can be used.
-    private func takeCache(app: AppID, to new: String, sizeBytes: Int64) throws(PaaSError) -> Bool {
+    private func takeCache(app: AppID, to new: String, sizeBytes: Int64, _ group: HostWork.Group) throws(PaaSError)
+        -> Bool
+    {
         let cache = cacheImage(app)
         var info = stat()
         guard lstat(cache, &info) == 0, info.st_mode & S_IFMT == S_IFREG else { return false }
@@ -256,10 +258,10 @@ final class BuildVolumes: Sendable {
         }
         try ImageFailure.run(
             "can't copy the build cache", "/bin/cp", ["--sparse=always", "--reflink=auto", "--", cache, new],
-            timeoutSeconds: 900)
+            in: group, timeoutSeconds: 900)
         // 0: clean, 1: repaired.
         let check = try ImageFailure.wrap("can't check the build cache") { () throws(SystemError) in
-            try Command(ProcessSpec("/usr/sbin/e2fsck", ["-p", "-f", new]), timeoutSeconds: 900).run()
+            try Command(group.entered(ProcessSpec("/usr/sbin/e2fsck", ["-p", "-f", new])), timeoutSeconds: 900).run()
         }
         if check.status == 0 || check.status == 1 { return true }
         logger.warning(

@@ -9,6 +9,9 @@ enum FolderTree {
     /// Longest path inside a tree, in bytes. With the folder of the tree in front it stays below the kernel's limit of 4096.
     static let pathLimit = 3800
 
+    /// Names of a folder that is emptied, at a time.
+    private static let batch = 4096
+
     /// Opens `path` below `root`; no part of it may be a link. An empty path is the root itself.
     static func open(_ root: borrowing OwnedFD, _ path: [UInt8], _ flags: Int32) throws(SystemError) -> OwnedFD {
         let raw = root.raw
@@ -20,7 +23,20 @@ enum FolderTree {
     }
 
     /// Names in a folder that was opened for reading, without `.` and `..`, in no order.
-    static func names(_ folder: consuming OwnedFD) throws(SystemError) -> [[UInt8]] {
+    /// - Parameter limit: no more than these are read.
+    static func names(_ folder: consuming OwnedFD, limit: Int = .max) throws(SystemError) -> [[UInt8]] {
+        var names: [[UInt8]] = []
+        try visit(folder) { name in
+            names.append(name)
+            return names.count < limit
+        }
+        return names
+    }
+
+    /// Calls `body` with each name, until it returns false. A folder may have more names than memory should hold.
+    private static func visit(_ folder: consuming OwnedFD, _ body: ([UInt8]) throws(SystemError) -> Bool)
+        throws(SystemError)
+    {
         let raw = folder.release()
         guard let stream = fdopendir(raw) else {
             let error = SystemError.last("fdopendir")
@@ -28,15 +44,14 @@ enum FolderTree {
             throw error
         }
         defer { closedir(stream) }
-        var names: [[UInt8]] = []
         while true {
             errno = 0
             guard let entry = readdir(stream) else {
                 if errno != 0 { throw SystemError.last("readdir") }
-                return names
+                return
             }
             let name = withUnsafeBytes(of: &entry.pointee.d_name) { Array($0.prefix { $0 != 0 }) }
-            if name != [46] && name != [46, 46] { names.append(name) }
+            if name != [46] && name != [46, 46], try !body(name) { return }
         }
     }
 
@@ -66,18 +81,33 @@ enum FolderTree {
 
     /// Gives everything below `root`, then `root` itself, to another owner. Links themselves are given away, not what they
     /// point to.
-    static func giveAway(_ root: borrowing OwnedFD, uid: uid_t, gid: gid_t) throws(PaaSError) {
+    /// - Parameter waitingLimit: bytes of paths of folders that are known and not visited yet.
+    static func giveAway(_ root: borrowing OwnedFD, uid: uid_t, gid: gid_t, waitingLimit: Int = 64 << 20)
+        throws(PaaSError)
+    {
         var waiting: [[UInt8]] = [[]]
+        var bytes = 0
         while let path = waiting.popLast() {
+            bytes -= path.count
             guard path.count <= pathLimit else { throw tooDeep(path) }
             try ImageFailure.wrap("can't hand the source over to the build") { () throws(SystemError) in
                 let folder = try open(root, path, O_RDONLY | O_DIRECTORY)
                 let raw = folder.raw
-                for name in try names(folder.duplicate()) {
+                try visit(folder.duplicate()) { (name) throws(SystemError) in
                     let info = try status(raw, name)
                     try call("chown \(shown(name))", name) { fchownat(raw, $0, uid, gid, AT_SYMLINK_NOFOLLOW) }
-                    if isFolder(info) { waiting.append(join(path, name)) }
+                    if isFolder(info) {
+                        waiting.append(join(path, name))
+                        bytes += path.count + name.count + 1
+                    }
+                    return bytes <= waitingLimit
                 }
+            }
+            guard bytes <= waitingLimit else {
+                throw PaaSError(
+                    .tooLarge,
+                    "the source has too many folders with long paths; use fewer folders or shorter names",
+                    source: .app)
             }
         }
         let raw = root.raw
@@ -107,24 +137,29 @@ enum FolderTree {
         let trashFD = trash.raw
         var next = 0
         // An earlier run that was cut short may have left numbers behind.
-        for left in try names(trash.duplicate()) {
+        try visit(trash.duplicate()) { left in
             next = max(next, (Int(String(decoding: left, as: UTF8.self)) ?? 0) + 1)
+            return true
         }
         try move(top, source, to: trashFD, number: next)
         next += 1
         while true {
-            let waiting = try names(open(trash, [], O_RDONLY | O_DIRECTORY))
+            let waiting = try names(open(trash, [], O_RDONLY | O_DIRECTORY), limit: batch)
             if waiting.isEmpty { break }
             for number in waiting {
                 let child = try open(trash, number, O_RDONLY | O_DIRECTORY)
                 let childFD = child.raw
-                for entry in try names(child.duplicate()) {
-                    let status = try status(childFD, entry)
-                    if isFolder(status) {
-                        try move(childFD, entry, to: trashFD, number: next)
-                        next += 1
-                    } else {
-                        try call("unlink \(shown(entry))", entry) { unlinkat(childFD, $0, 0) }
+                while true {
+                    let entries = try names(open(child, [], O_RDONLY | O_DIRECTORY), limit: batch)
+                    if entries.isEmpty { break }
+                    for entry in entries {
+                        let status = try status(childFD, entry)
+                        if isFolder(status) {
+                            try move(childFD, entry, to: trashFD, number: next)
+                            next += 1
+                        } else {
+                            try call("unlink \(shown(entry))", entry) { unlinkat(childFD, $0, 0) }
+                        }
                     }
                 }
                 try call("rmdir \(shown(number))", number) { unlinkat(trashFD, $0, AT_REMOVEDIR) }

@@ -34,17 +34,28 @@ struct HostMount: Sendable, Hashable {
         }
     }
 
-    /// The file behind the loop device that is mounted here, as the kernel names it; nil for other mounts.
-    func backingFile() throws(SystemError) -> String? {
-        guard source.hasPrefix("/dev/loop"), let number = Int(source.dropFirst("/dev/loop".count)) else { return nil }
-        return try Self.backingFile(loop: number)
+    /// A file behind a loop device.
+    struct Backing: Sendable, Hashable {
+        /// As the kernel names it.
+        var path: String
+        /// Another file has this name by now, or none.
+        var isDeleted: Bool
     }
 
-    static func backingFile(loop number: Int) throws(SystemError) -> String? {
+    /// The file behind the loop device that is mounted here; nil for other mounts.
+    func backing() throws(SystemError) -> Backing? {
+        guard source.hasPrefix("/dev/loop"), let number = Int(source.dropFirst("/dev/loop".count)) else { return nil }
+        return try Self.backing(loop: number)
+    }
+
+    static func backing(loop number: Int) throws(SystemError) -> Backing? {
         do throws(SystemError) {
-            guard let text = try Files.readText("/sys/block/loop\(number)/loop/backing_file", limit: 8192) else { return nil }
-            let deleted = " (deleted)"
-            return text.hasSuffix(deleted) ? String(text.dropLast(deleted.count)) : text
+            guard let text = try Files.readText("/sys/block/loop\(number)/loop/backing_file", limit: 8192) else {
+                return nil
+            }
+            let mark = " (deleted)"
+            let deleted = text.hasSuffix(mark)
+            return Backing(path: deleted ? String(text.dropLast(mark.count)) : text, isDeleted: deleted)
         } catch {
             // The device was freed between the listing and this.
             if error.errno == ENODEV || error.errno == ENXIO { return nil }
@@ -56,7 +67,7 @@ struct HostMount: Sendable, Hashable {
     static func attachedFiles() throws(SystemError) -> [String] {
         var files: [String] = []
         for name in try Files.list("/sys/block") where name.hasPrefix("loop") {
-            if let number = Int(name.dropFirst(4)), let file = try backingFile(loop: number) { files.append(file) }
+            if let number = Int(name.dropFirst(4)), let file = try backing(loop: number) { files.append(file.path) }
         }
         return files
     }

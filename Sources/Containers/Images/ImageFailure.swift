@@ -20,23 +20,29 @@ enum ImageFailure {
         }
     }
 
-    /// Runs a program of the host's; its last words become the cause when it fails.
+    /// Runs a program of the host's as part of a job; its last words become the cause when it fails.
     static func run(
-        _ message: @autoclosure () -> String, _ path: String, _ arguments: [String], timeoutSeconds: Int = 600
+        _ message: @autoclosure () -> String, _ path: String, _ arguments: [String], in group: HostWork.Group,
+        timeoutSeconds: Int = 600
     )
         throws(PaaSError)
     {
         let result = try wrap(message()) { () throws(SystemError) in
-            try Command(ProcessSpec(path, arguments), timeoutSeconds: timeoutSeconds, outputLimit: 64 << 10).run()
+            try Command(
+                group.entered(ProcessSpec(path, arguments)), timeoutSeconds: timeoutSeconds, outputLimit: 64 << 10
+            ).run()
         }
-        guard result.status == 0 else {
-            let words = String(result.errorText.suffix(2000).trimmingWhitespace())
-            let full = words.contains("No space left")
-            throw PaaSError(
-                full ? .unavailable : .internal,
-                full ? "\(message()): the host's disk is full; free space under the data directory" : message(),
-                source: .platform, cause: ProgramFailure(path: path, status: result.status, words: words))
-        }
+        if result.status != 0 { throw failure(message(), path, result.status, words: result.errorText) }
+    }
+
+    /// Of a program that ended badly.
+    static func failure(_ message: String, _ path: String, _ status: Int32, words: String) -> PaaSError {
+        let full = words.contains("No space left") || words.contains("Disk quota exceeded")
+        return PaaSError(
+            full ? .unavailable : .internal,
+            full ? "\(message): the host's disk is full; free space under the data directory" : message,
+            source: .platform,
+            cause: ProgramFailure(path: path, status: status, words: String(words.suffix(2000).trimmingWhitespace())))
     }
 }
 

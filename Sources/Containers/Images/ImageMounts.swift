@@ -81,11 +81,16 @@ final class ImageMounts: Sendable {
         }
     }
 
-    /// Whether the shared mount of an image exists.
+    /// Whether the shared mount of an image exists, and is of the file that has the image's name now.
     func isShared(_ name: String) throws(PaaSError) -> Bool {
         try ImageFailure.wrap("can't read the list of mounts") { () throws(SystemError) in
-            try HostMount.all().contains { $0.target == imagesDirectory + "/" + name }
+            try isCurrent(HostMount.all().last { $0.target == imagesDirectory + "/" + name })
         }
+    }
+
+    private func isCurrent(_ mount: HostMount?) throws(SystemError) -> Bool {
+        guard let mount else { return false }
+        return try mount.backing()?.isDeleted == false
     }
 
     /// After a start: shared mounts without a clone, and folders without a mount, are leftovers.
@@ -108,7 +113,7 @@ final class ImageMounts: Sendable {
         try locked { () throws(PaaSError) in
             try ImageFailure.wrap("can't unmount this platform's images") { () throws(SystemError) in
                 for mount in try HostMount.all().reversed() where mount.type == "erofs" {
-                    guard let file = try mount.backingFile(), file.hasPrefix(dataDirectory + "/") else { continue }
+                    guard let file = try mount.backing(), file.path.hasPrefix(dataDirectory + "/") else { continue }
                     try unmountAll(at: mount.target)
                 }
                 for name in try Files.list(imagesDirectory) { rmdir(imagesDirectory + "/" + name) }
@@ -151,7 +156,10 @@ final class ImageMounts: Sendable {
 
     private func mountShared(image: String, name: String) throws(SystemError) -> String {
         let target = imagesDirectory + "/" + name
-        if try HostMount.all().contains(where: { $0.target == target }) { return target }
+        let present = try HostMount.all().last { $0.target == target }
+        if try isCurrent(present) { return target }
+        // A damaged image was replaced. Its clones go on with the old one.
+        if present != nil { try unmountAll(at: target) }
         try Files.makeDirectories(target, mode: 0o700)
         let file = try OwnedFD.open(image, O_RDONLY | O_NOFOLLOW)
         var number: Int32 = -1

@@ -15,8 +15,10 @@ public final class ImageService: Sendable {
     private let slugs: SlugStore
     private let stacks: StackStore
     private let volumes: BuildVolumes
+    private let work: HostWork
 
     /// - Parameters:
+    ///   - settings: `canonical`, as mounts are found by their paths.
     ///   - checkoutUser: the host's user that checks sources out into build volumes.
     ///   - packerProgram: the program that dispatches `pack-slug` to `SlugPackerCommand`; the engine itself by default.
     public init(
@@ -24,12 +26,17 @@ public final class ImageService: Sendable {
     ) {
         self.settings = settings
         self.logger = logger
-        let data = Self.resolved(settings.dataDirectory)
-        let run = Self.resolved(settings.runDirectory)
+        let data = settings.dataDirectory
+        let run = settings.runDirectory
+        work = HostWork(
+            cgroups: HostCgroups(parent: settings.hostName), memoryBytes: settings.buildMemoryBytes, logger: logger)
+        let disk = HostDisk(volumesDirectory: data + "/builds")
         mounts = ImageMounts(runDirectory: run, dataDirectory: data, uidBase: settings.uidBase, logger: logger)
-        slugs = SlugStore(directory: data + "/slugs", packer: packerProgram)
-        stacks = StackStore(directory: data + "/stacks", definitions: settings.prefix + "/stacks", logger: logger)
-        volumes = BuildVolumes(dataDirectory: data, runDirectory: run, checkoutUser: checkoutUser, logger: logger)
+        slugs = SlugStore(directory: data + "/slugs", packer: packerProgram, disk: disk, work: work)
+        stacks = StackStore(
+            directory: data + "/stacks", definitions: settings.prefix + "/stacks", work: work, logger: logger)
+        volumes = BuildVolumes(
+            dataDirectory: data, runDirectory: run, checkoutUser: checkoutUser, disk: disk, work: work, logger: logger)
     }
 
     /// Checks the host, makes folders, removes what a killed engine left half done. Volumes of builds stay.
@@ -44,6 +51,7 @@ public final class ImageService: Sendable {
                 .unavailable, "\(program) is missing on this host; run: apt-get install \(package)", source: .platform,
                 retry: .never)
         }
+        try work.endLeftovers(all: false)
         try stacks.start()
         try slugs.start()
         try volumes.start()
@@ -57,7 +65,7 @@ public final class ImageService: Sendable {
     /// - Throws: `notFound` if the stack is not on this host.
     public func mountStack(_ name: String, kind: StackKind, uidSlot: Int, at target: String) throws(PaaSError) {
         let (path, mountName) = try stacks.image(name, kind)
-        try mounts.attach(image: path, name: mountName, uidSlot: uidSlot, at: Self.resolved(target))
+        try mounts.attach(image: path, name: mountName, uidSlot: uidSlot, at: target)
     }
 
     /// The same for a slug, whose image is compared with its checksum when it is first mounted.
@@ -65,12 +73,12 @@ public final class ImageService: Sendable {
     public func mountSlug(_ digest: SlugDigest, uidSlot: Int, at target: String) throws(PaaSError) {
         let name = SlugStore.mountName(digest)
         if try !mounts.isShared(name) { try slugs.verify(digest) }
-        try mounts.attach(image: slugs.image(digest), name: name, uidSlot: uidSlot, at: Self.resolved(target))
+        try mounts.attach(image: slugs.image(digest), name: name, uidSlot: uidSlot, at: target)
     }
 
     /// Unmounts what `mountStack` or `mountSlug` put there. Fine if nothing is.
     public func unmount(at target: String) throws(PaaSError) {
-        try mounts.detach(at: Self.resolved(target))
+        try mounts.detach(at: target)
     }
 
     // MARK: - Builds
@@ -102,7 +110,9 @@ public final class ImageService: Sendable {
     /// - Throws: `invalid` for a tree that holds what a slug can't, `tooLarge`.
     public func packSlug(build: BuildID, uidSlot: Int, limitBytes: Int64) throws(PaaSError) -> PackedSlug {
         let tree = try volumes.open(build, "app")
-        return try slugs.pack(tree: tree, owner: appUser(uidSlot), limitBytes: limitBytes)
+        return try slugs.pack(
+            tree: tree, owner: appUser(uidSlot), limitBytes: limitBytes, usedBytes: volumes.usedBytes(build),
+            volume: volumes.image(build))
     }
 
     /// See `BuildEngine`. Fine if it is gone.
@@ -140,12 +150,13 @@ public final class ImageService: Sendable {
         }
     }
 
-    /// Unmounts all images and build volumes of this platform and waits up to 5 s until their loop devices are free. Files
+    /// Ends programs that work on images, unmounts all images and build volumes of this platform and waits up to 5 s until their loop devices are free. Files
     /// stay.
     public func teardown() throws(PaaSError) {
+        try work.endLeftovers(all: true)
         try mounts.detachAll()
         try volumes.unmountAll()
-        let data = Self.resolved(settings.dataDirectory) + "/"
+        let data = settings.dataDirectory + "/"
         let deadline = Monotonic.now() + 5
         while true {
             let left = try ImageFailure.wrap("can't look at loop devices") { () throws(SystemError) in
@@ -167,22 +178,6 @@ public final class ImageService: Sendable {
     // MARK: -
 
     private func appUser(_ uidSlot: Int) throws(PaaSError) -> uid_t { try mounts.hostBase(uidSlot) + 1000 }
-
-    /// As the kernel writes it in the list of mounts: links in the part that exists are followed.
-    private static func resolved(_ path: String) -> String {
-        var rest: [String] = []
-        var head = path
-        while true {
-            if let real = realpath(head, nil) {
-                defer { free(real) }
-                let base = String(cString: real)
-                return ([base == "/" ? "" : base] + rest.reversed()).joined(separator: "/")
-            }
-            guard head.count > 1, let slash = head.lastIndex(of: "/") else { return path }
-            rest.append(String(head[head.index(after: slash)...]))
-            head = slash == head.startIndex ? "/" : String(head[..<slash])
-        }
-    }
 
     private static func kernelRelease() -> String {
         var name = utsname()

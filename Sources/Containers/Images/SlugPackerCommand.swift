@@ -74,20 +74,32 @@ public enum SlugPackerCommand {
             "--quiet", "-zlz4", "-x-1", "-T\(time)", "-U", imageID, "--force-uid=1000", "--force-gid=1000",
             "--exclude-path=.git", "/proc/self/fd/\(imageDescriptor)", ".",
         ]
-        let status = try ImageFailure.wrap("can't pack the slug") { () throws(SystemError) in
-            var spec = ProcessSpec("/usr/bin/mkfs.erofs", arguments)
+        let program = "/usr/bin/mkfs.erofs"
+        let (status, words) = try ImageFailure.wrap("can't pack the slug") { () throws(SystemError) in
+            var spec = ProcessSpec(program, arguments)
             spec.parentDeathSignal = SIGKILL
-            return try ChildProcess.spawn(spec, descriptors: [nil, nil, 2, nil, imageDescriptor]).wait()
+            let errors = try Pipe()
+            let reading = try errors.readEnd.duplicate()
+            let child = try ChildProcess.spawn(
+                spec, descriptors: [nil, nil, errors.writeEnd.raw, nil, imageDescriptor])
+            _ = consume errors
+            var words: [UInt8] = []
+            do throws(SystemError) {
+                while true {
+                    let part = try reading.read(upTo: 4096)
+                    if part.isEmpty { break }
+                    words = (words + part).suffix(4096)
+                }
+            } catch {
+                throw child.abandon(error)
+            }
+            return (try child.wait(), String(decoding: words, as: UTF8.self))
         }
-        guard status == 0 else {
-            let full = status == 128 + SIGXFSZ
+        if status == 128 + SIGXFSZ {
             throw PaaSError(
-                full ? .tooLarge : .internal,
-                full
-                    ? "the slug's image is larger than the limit; remove what is not needed at run time"
-                    : "can't pack the slug",
-                source: full ? .app : .platform,
-                cause: ProgramFailure(path: "/usr/bin/mkfs.erofs", status: status, words: ""))
+                .tooLarge, "the slug's image is larger than the limit; remove what is not needed at run time",
+                source: .app)
         }
+        guard status == 0 else { throw ImageFailure.failure("can't pack the slug", program, status, words: words) }
     }
 }

@@ -8,11 +8,15 @@ import OS
 final class SlugStore: Sendable {
     private let directory: String
     private let packer: String
+    private let disk: HostDisk
+    private let work: HostWork
 
     /// - Parameter packer: the program that is started with `pack-slug`.
-    init(directory: String, packer: String) {
+    init(directory: String, packer: String, disk: HostDisk, work: HostWork) {
         self.directory = directory
         self.packer = packer
+        self.disk = disk
+        self.work = work
     }
 
     func image(_ digest: SlugDigest) -> String { "\(directory)/\(digest.hex).erofs" }
@@ -61,18 +65,42 @@ final class SlugStore: Sendable {
                 .notFound, "the slug \(digest) is not on this host; release a build that is, or build again",
                 source: .platform)
         }
-        let (wanted, found) = try ImageFailure.wrap("can't read the slug \(digest)") { () throws(SystemError) in
-            (try Files.readText(path + ".sha256"), try Self.checksum(OwnedFD.open(path, O_RDONLY | O_NOFOLLOW)))
+        let whole = try ImageFailure.wrap("can't read the slug \(digest)") { () throws(SystemError) in
+            try isWhole(digest)
         }
-        guard wanted == found else {
+        guard whole else {
             throw PaaSError(
                 .internal, "the image of slug \(digest) is damaged on disk; build the commit again", retry: .never)
         }
     }
 
+    /// Whether the image is what its checksum says. False also if it is not there.
+    private func isWhole(_ digest: SlugDigest) throws(SystemError) -> Bool {
+        let path = image(digest)
+        guard Files.exists(path), let wanted = try Files.readText(path + ".sha256") else { return false }
+        return try Self.checksum(OwnedFD.open(path, O_RDONLY | O_NOFOLLOW)) == wanted
+    }
+
     /// Packs the tree of a folder that belongs to `owner`, in a child that runs as `owner`.
-    func pack(tree: borrowing OwnedFD, owner: uid_t, limitBytes: Int64) throws(PaaSError) -> PackedSlug {
+    /// - Parameters:
+    ///   - usedBytes: that the tree takes up at most.
+    ///   - volume: where the tree is; nobody writes to it any more.
+    func pack(tree: borrowing OwnedFD, owner: uid_t, limitBytes: Int64, usedBytes: Int64, volume: String)
+        throws(PaaSError) -> PackedSlug
+    {
         let temporary = "\(directory)/.pack.\(UUID().uuidString.lowercased())"
+        let room = min(usedBytes, Self.imageLimit(limitBytes))
+        return try disk.withRoom(for: room, at: temporary, ignoring: volume) { () throws(PaaSError) in
+            try pack(tree: tree, owner: owner, limitBytes: limitBytes, to: temporary)
+        }
+    }
+
+    /// An image is smaller than its tar but for tiny files, which take a block each.
+    private static func imageLimit(_ limitBytes: Int64) -> Int64 { limitBytes + limitBytes / 2 + (64 << 20) }
+
+    private func pack(tree: borrowing OwnedFD, owner: uid_t, limitBytes: Int64, to temporary: String) throws(PaaSError)
+        -> PackedSlug
+    {
         defer { unlink(temporary) }
         let image = try ImageFailure.wrap("can't store the slug") { () throws(SystemError) in
             let file = try OwnedFD.open(temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW)
@@ -88,7 +116,8 @@ final class SlugStore: Sendable {
             let raw = image.raw
             try Syscall.check("chown") { fchown(raw, 0, 0) }
             try Syscall.check("chmod") { fchmod(raw, 0o400) }
-            if Files.exists(final) { return }
+            // The same again, unless the disk has spoiled what was there.
+            if try isWhole(packed.digest) { return }
             try image.sync()
             let sum = try Self.checksum(OwnedFD.open(temporary, O_RDONLY))
             try Files.writeDurably(final + ".sha256", Array("\(sum)\n".utf8), mode: 0o400)
@@ -106,7 +135,16 @@ final class SlugStore: Sendable {
     {
         let treeFD = tree.raw
         let imageFD = image.raw
-        let (status, output) = try ImageFailure.wrap("can't start packing the slug") { () throws(SystemError) in
+        return try work.run("can't start packing the slug") { (group) throws(PaaSError) in
+            try runPacker(treeFD, imageFD, owner: owner, limitBytes: limitBytes, group)
+        }
+    }
+
+    private func runPacker(_ treeFD: Int32, _ imageFD: Int32, owner: uid_t, limitBytes: Int64, _ group: HostWork.Group)
+        throws(PaaSError) -> SlugPackerCommand.Reply
+    {
+        let (status, output, starved) = try ImageFailure.wrap("can't start packing the slug") {
+            () throws(SystemError) in
             // By descriptor, because the app's uid may not be able to walk to the program.
             let program = try OwnedFD.open(packer, Self.openPath)
             let programFD = program.raw
@@ -114,15 +152,26 @@ final class SlugStore: Sendable {
             let pipe = try Pipe()
             var spec = ProcessSpec("/proc/self/fd/\(high.raw)", ["pack-slug", "--limit", String(limitBytes)])
             spec.user = ProcessSpec.User(uid: owner, gid: owner)
-            // An image is smaller than its tar but for tiny files, which take a block each.
-            spec.fileBytesLimit = limitBytes + limitBytes / 2 + (64 << 20)
+            spec.fileBytesLimit = Self.imageLimit(limitBytes)
             spec.cpuSecondsLimit = 1800
             spec.umask = 0o077
             let reading = try pipe.readEnd.duplicate()
-            let child = try ChildProcess.spawn(spec, descriptors: [nil, pipe.writeEnd.raw, 2, treeFD, imageFD])
+            let child = try ChildProcess.spawn(
+                group.entered(spec), descriptors: [nil, pipe.writeEnd.raw, 2, treeFD, imageFD])
             _ = consume pipe
-            let output = try reading.readFully(1 << 20)
-            return (try child.wait(), output)
+            let output: [UInt8]
+            do throws(SystemError) {
+                output = try reading.readFully(1 << 20)
+            } catch {
+                throw child.abandon(error)
+            }
+            return (try child.wait(), output, try group.ranOutOfMemory())
+        }
+        if starved {
+            throw PaaSError(
+                .tooLarge,
+                "packing the slug takes more memory than PAAS_BUILD_MEMORY_BYTES allows; remove files that are not needed at run time",
+                source: .app)
         }
         guard status == 0 else {
             throw PaaSError(

@@ -8,6 +8,9 @@ struct SlugTree {
     /// Folders and files beyond this are refused: the list is held in memory.
     static let entryLimit = 1_000_000
 
+    /// Bytes of all paths and links together, for the same reason.
+    static let pathBytesLimit = 128 << 20
+
     /// mkfs.erofs of Debian 12 can't take the one byte more that Linux allows.
     static let nameLimit = 254
 
@@ -29,7 +32,9 @@ struct SlugTree {
 
     /// Reads the tree and corrects modes in place. Must run as the tree's owner, while nobody else changes it.
     /// - Throws: `invalid` naming what can't be in a slug; `tooLarge`.
-    init(_ root: borrowing OwnedFD, limitBytes: Int64) throws(PaaSError) {
+    init(_ root: borrowing OwnedFD, limitBytes: Int64, pathBytesLimit: Int = SlugTree.pathBytesLimit) throws(PaaSError)
+    {
+        var pathBytes = 0
         struct FileID: Hashable {
             var device: dev_t
             var inode: ino_t
@@ -95,6 +100,13 @@ struct SlugTree {
                     try Self.read("can't set the mode of \(FolderTree.shown(child))") { () throws(SystemError) in
                         try FolderTree.call("chmod", name) { fchmodat(raw, $0, entry.mode, 0) }
                     }
+                }
+                pathBytes += entry.path.count + entry.link.count
+                guard pathBytes <= pathBytesLimit else {
+                    throw PaaSError(
+                        .tooLarge,
+                        "the names of all files of the finished tree have more than \(pathBytesLimit) bytes; remove what is not needed at run time, or use shorter names",
+                        source: .app)
                 }
                 entries.append(entry)
             }

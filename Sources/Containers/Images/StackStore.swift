@@ -9,14 +9,16 @@ import Synchronization
 final class StackStore: Sendable {
     private let directory: String
     private let definitions: String
+    private let work: HostWork
     private let logger: Logger
 
     /// - Parameters:
     ///   - directory: where images are.
     ///   - definitions: the folder with `build`, `hooks` and a folder for each stack.
-    init(directory: String, definitions: String, logger: Logger) {
+    init(directory: String, definitions: String, work: HostWork, logger: Logger) {
         self.directory = directory
         self.definitions = definitions
+        self.work = work
         self.logger = logger
     }
 
@@ -120,8 +122,11 @@ final class StackStore: Sendable {
             try Files.removeTree(work)
             try Files.makeDirectories(work, mode: 0o700)
         }
-        try StackScript(path: definitions + "/build").run(
-            name: name, output: work, cache: packages, lock: lock, progress: progress)
+        // The operator's own definition: as large as it is.
+        try self.work.run("can't make the stack \(name)", limited: false) { (group) throws(PaaSError) in
+            try StackScript(path: definitions + "/build").run(
+                name: name, output: work, cache: packages, lock: lock, in: group, progress: progress)
+        }
         let folder = try publish(name: name, work: work)
         progress("\(name): ready (\(folder))")
         try removeOld(name, keeping: folder, release: release)

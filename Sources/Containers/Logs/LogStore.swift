@@ -27,17 +27,24 @@ public final class LogStore: Sendable {
         self.logger = logger
     }
 
-    /// conmon begins a new file at this size.
-    var segmentBytes: Int64 { min(max(budgetBytes / 8, 128 << 10), 4 << 20) }
+    /// conmon begins a new file at this size. What is being written can't be removed, and so all of it together has to fit
+    /// into the budget: the more containers of an app there are, the smaller the share of the next one.
+    func segmentBytes(siblings: Int) -> Int64 {
+        min(max(budgetBytes / 8 / Int64(siblings + 1), Self.leastSegmentBytes), 4 << 20)
+    }
+
+    /// Less would be full before it gets its second name (`LogStore+Budget`).
+    private static let leastSegmentBytes: Int64 = 16 << 10
 
     func folder(_ app: AppID) -> String { "\(root)/\(app)" }
     func activePath(_ app: AppID, _ id: InstanceID) -> String { "\(folder(app))/\(id).log" }
     func namePath(_ app: AppID, _ id: InstanceID) -> String { "\(folder(app))/\(id).json" }
 
     /// Before a container is made: where conmon is to write.
-    func prepare(app: AppID, instance: InstanceID, name: String, source: LogLine.Source) throws(PaaSError) -> (
-        path: String, segmentBytes: Int64
-    ) {
+    /// - Parameter siblings: how many other containers of the app run.
+    func prepare(app: AppID, instance: InstanceID, name: String, source: LogLine.Source, siblings: Int = 0)
+        throws(PaaSError) -> (path: String, segmentBytes: Int64)
+    {
         do {
             try Files.makeDirectories(folder(app), mode: 0o700)
             let entry = LogRun.Name(name: name, source: source)
@@ -45,7 +52,7 @@ public final class LogStore: Sendable {
         } catch {
             throw PaaSError(.internal, "the log of \(name) can't be opened", cause: error)
         }
-        return (activePath(app, instance), segmentBytes)
+        return (activePath(app, instance), segmentBytes(siblings: siblings))
     }
 
     public func logs(app: AppID, instance: InstanceID?, after: LogCursor?, limit: Int) throws(PaaSError) -> LogPage {

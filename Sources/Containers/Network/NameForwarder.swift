@@ -19,17 +19,19 @@ final class NameForwarder: Sendable {
     }
 
     private let file: String
+    private let log: String
     private let bridges: String
     private let resolverFile: String
     private let logger: Logger
     private let state = Mutex(State(child: nil))
 
     /// - Parameters:
-    ///   - file: where its identity is kept.
+    ///   - folder: where its identity and its last words are kept.
     ///   - bridges: prefix of the interfaces it serves.
     ///   - resolverFile: names the servers that it asks.
-    init(file: String, bridges: String, resolverFile: String, logger: Logger) {
-        self.file = file
+    init(folder: String, bridges: String, resolverFile: String, logger: Logger) {
+        file = folder + "/dnsmasq.json"
+        log = folder + "/dnsmasq.log"
         self.bridges = bridges
         self.resolverFile = resolverFile
         self.logger = logger
@@ -39,7 +41,7 @@ final class NameForwarder: Sendable {
     func ensure() throws(PaaSError) {
         let result: Result<Void, PaaSError> = state.withLock { state in
             do throws(PaaSError) {
-                if try running(&state) == nil { try start(&state) }
+                if try running(&state) == nil { try start(&state) } else { try shortenLog() }
                 return .success(())
             } catch {
                 return .failure(error)
@@ -68,6 +70,7 @@ final class NameForwarder: Sendable {
                 }
                 try NetworkTool.system("dnsmasq's state could not be removed") { () throws(SystemError) in
                     try Files.remove(file)
+                    try Files.remove(log)
                 }
                 return .success(())
             } catch {
@@ -106,6 +109,16 @@ final class NameForwarder: Sendable {
         }
     }
 
+    private static let logLimit = 256 << 10
+
+    private func shortenLog() throws(PaaSError) {
+        try NetworkTool.system("dnsmasq's log could not be shortened") { () throws(SystemError) in
+            var info = stat()
+            if lstat(log, &info) != 0 || info.st_size <= Self.logLimit { return }
+            try Syscall.check("truncate \(log)") { truncate(log, 0) }
+        }
+    }
+
     private func start(_ state: inout State) throws(PaaSError) {
         let tool = try NetworkTool.path("dnsmasq", package: "dnsmasq-base")
         try NetworkTool.system("dnsmasq could not be started") { () throws(SystemError) in
@@ -117,7 +130,12 @@ final class NameForwarder: Sendable {
                     "--resolv-file=\(resolverFile)",
                 ])
             spec.newSession = true
-            let child = try ChildProcess.spawn(spec, descriptors: [nil, 2, 2])
+            if let words = try Files.readText(log), !words.isEmpty {
+                logger.warning("dnsmasq ended", metadata: ["said": "\(words.suffix(1000))"])
+            }
+            // Not our own standard error: it outlives us, and our supervisor waits until nobody has that any more.
+            let output = try OwnedFD.open(log, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_NOFOLLOW)
+            let child = try ChildProcess.spawn(spec, descriptors: [nil, output.raw, output.raw])
             guard let startTime = try Host.startTime(of: child.pid) else {
                 throw SystemError("start dnsmasq", errno: ESRCH)
             }

@@ -22,6 +22,9 @@ struct NetworkRecord: Codable, Sendable, Hashable {
     var phase: Phase
     /// Known once it is `ready`.
     var attachment: NetworkAttachment?
+    /// Its container was told to ask the forwarder. True for as long as the container lives: programs read `resolv.conf`
+    /// when they start, and may go on with that.
+    var usesForwarder: Bool?
 }
 
 /// The records on disk, one file each. They lie in the run directory: a reboot may take them, and everything they stand for.

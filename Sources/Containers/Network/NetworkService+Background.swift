@@ -1,4 +1,5 @@
 import Domain
+import Glibc
 import Logging
 import OS
 import Synchronization
@@ -7,6 +8,7 @@ extension NetworkService {
     /// Does what is due, and says in how many seconds there is more.
     func step() -> Double {
         let now = Monotonic.now()
+        openRoutedPorts(now)
         freeRested(now)
         refill(now)
         retireIdle(now)
@@ -15,7 +17,7 @@ extension NetworkService {
             let ends = state.resting.values.map { Self.end(of: $0) }
             let inUse = Set(state.attached.values.map(\.networkIndex))
             let idle = state.lastUse.filter { !inUse.contains($0.key) }.map { $0.value + options.idleSeconds }
-            var next = min(ends.min() ?? .infinity, idle.min() ?? .infinity, state.nextCheck)
+            var next = min(ends.min() ?? .infinity, idle.min() ?? .infinity, state.nextCheck, state.nextPorts)
             if state.nextRefill > now { next = min(next, state.nextRefill) }
             return max(next - Monotonic.now(), 0.05)
         }
@@ -112,26 +114,97 @@ extension NetworkService {
 
     /// Puts right what others may have changed: a flushed packet filter, a forwarder that died, other name servers.
     private func check(_ now: Double) {
-        let (due, before) = state.withLock { ($0.nextCheck <= now, $0.resolvers) }
+        let (due, before) = state.withLock { ($0.nextCheck <= now, $0.filter) }
         guard due else { return }
         _ = attempt("packet filter or name servers could not be put right; it is tried again") { () throws(PaaSError) in
             let resolvers = try ResolverConfiguration.read(files: options.resolverFiles)
-            let filter = try PacketFilter(settings: settings, plan: plan, resolvers: resolvers)
-            let inPlace = try filter.isInPlace()
-            if !inPlace { logger.error("the packet filter was removed by something else; setting it up again") }
-            if !inPlace || resolvers != before { try filter.apply() }
-            if resolvers.needsForwarder {
-                try forwarder.ensure()
-            } else if before.needsForwarder {
-                logger.notice(
-                    "the host has name servers that containers can reach; the forwarder goes on for those that use it")
-            }
+            // Who comes now gets these, and counts for the forwarder.
             state.withLock { $0.resolvers = resolvers }
+            let forwards = state.withLock {
+                resolvers.needsForwarder || $0.attached.values.contains { $0.usesForwarder == true }
+            }
+            let filter = try PacketFilter(
+                settings: settings, plan: plan, resolvers: resolvers, forwards: forwards,
+                publicPorts: state.withLock { $0.publicPorts })
+            let inPlace = try filter.listing() == before?.listing
+            if !inPlace { logger.error("the packet filter was changed by something else; setting it up again") }
+            if !inPlace || resolvers != before?.resolvers || forwards != before?.forwards {
+                let listing = try filter.apply()
+                state.withLock {
+                    $0.filter = InstalledFilter(resolvers: resolvers, forwards: forwards, listing: listing)
+                }
+            }
+            if forwards {
+                try forwarder.ensure()
+            } else if before?.forwards == true {
+                try forwarder.stop()
+                logger.notice("no container uses the name forwarder any more")
+            }
+            // Last: they can be reached by now.
+            for instance in state.withLock({ $0.attached.keys }) { try tell(instance, resolvers) }
         }
         // A dead forwarder is a space without names: look more often.
         state.withLock {
             $0.nextCheck =
-                Monotonic.now() + ($0.resolvers.needsForwarder ? min(1, options.checkSeconds) : options.checkSeconds)
+                Monotonic.now() + ($0.filter?.forwards == true ? min(1, options.checkSeconds) : options.checkSeconds)
+        }
+    }
+
+    /// Lets containers reach the ports that the router has bound, and nothing else that listens in the port range.
+    private func openRoutedPorts(_ now: Double) {
+        guard state.withLock({ $0.nextPorts <= now }) else { return }
+        let done = attempt("the router's ports could not be opened to containers; it is tried again") {
+            () throws(PaaSError) in
+            let ports = try routedPorts()
+            guard state.withLock({ $0.publicPorts != ports }) else { return }
+            try PacketFilter.open(ports, settings: settings)
+            state.withLock { $0.publicPorts = ports }
+        }
+        state.withLock { $0.nextPorts = Monotonic.now() + (done ? options.portSeconds : 5) }
+    }
+
+    /// TCP ports of the port range on which the router listens.
+    func routedPorts() throws(PaaSError) -> Set<UInt16> {
+        guard let user = options.routerUser else { return [] }
+        return try NetworkTool.system("the host's sockets could not be read") { () throws(SystemError) in
+            var ports: Set<UInt16> = []
+            for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+                ports.formUnion(try ProcNet.listeningPorts(table, user: user))
+            }
+            return ports.filter { settings.portRange.contains($0) }
+        }
+    }
+
+    /// Brings the container's `resolv.conf` to the name servers that there are now, as the same file, which it has mounted.
+    private func tell(_ instance: InstanceID, _ configuration: ResolverConfiguration) throws(PaaSError) {
+        let result: Result<[String]?, PaaSError> = state.withLock { state in
+            guard var record = state.attached[instance] else { return .success(nil) }
+            let wanted = resolvers(configuration, record.networkIndex)
+            if record.attachment?.resolvers == wanted { return .success(wanted) }
+            record.attachment?.resolvers = wanted
+            if configuration.needsForwarder { record.usesForwarder = true }
+            do throws(PaaSError) {
+                try records.save(record)
+            } catch {
+                return .failure(error)
+            }
+            state.attached[instance] = record
+            return .success(wanted)
+        }
+        guard let wanted = try result.get() else { return }
+        let path = ContainerPaths(settings: settings, id: instance).resolvConf
+        try NetworkTool.system("a container's name servers could not be changed") { () throws(SystemError) in
+            let bytes = ResolverConfiguration.file(wanted)
+            // None: the container is being made or taken away.
+            guard let present = try Files.read(path, limit: 4096), present != bytes else { return }
+            do throws(SystemError) {
+                let file = try OwnedFD.open(path, O_WRONLY | O_NOFOLLOW)
+                try file.writeAll(bytes)
+                let raw = file.raw
+                try Syscall.check("shorten \(path)") { ftruncate(raw, off_t(bytes.count)) }
+            } catch {
+                if error.errno != ENOENT { throw error }
+            }
         }
     }
 }

@@ -21,22 +21,36 @@ extension NetworkService {
             logger.notice("forwarding turned on", metadata: ["settings": "\(changed.joined(separator: " "))"])
         }
         let resolvers = try ResolverConfiguration.read(files: options.resolverFiles)
-        let filter = try PacketFilter(settings: settings, plan: plan, resolvers: resolvers)
-        try filter.apply()
+        let used = try usesForwarder(living: Set(living))
+        let forwards = resolvers.needsForwarder || used
+        let ports = try routedPorts()
+        let filter = try PacketFilter(
+            settings: settings, plan: plan, resolvers: resolvers, forwards: forwards, publicPorts: ports)
+        let listing = try filter.apply()
         for chain in try filter.foreignDrops() {
             logger.warning(
                 "another packet filter drops forwarded traffic, perhaps also that of containers: allow \(bridges.prefix)+ there",
                 metadata: ["chain": "\(chain)"])
         }
         try repair(living: Set(living))
-        if resolvers.needsForwarder { try forwarder.ensure() } else { try forwarder.stop() }
-        let now = Monotonic.now()
+        if forwards { try forwarder.ensure() } else { try forwarder.stop() }
         state.withLock { state in
             state.resolvers = resolvers
-            state.nextCheck = now + options.checkSeconds
+            state.publicPorts = ports
+            state.filter = InstalledFilter(resolvers: resolvers, forwards: forwards, listing: listing)
+            // At once: containers that live may have been told of other name servers.
+            state.nextCheck = 0
             state.started = true
         }
         background.start("network") { [weak self] in self?.step() }
+    }
+
+    /// Whether one of them was told to ask the forwarder.
+    private func usesForwarder(living: Set<InstanceID>) throws(PaaSError) -> Bool {
+        try records.load().contains { record in
+            guard case .attached(let instance) = record.phase else { return false }
+            return record.usesForwarder == true && living.contains(instance)
+        }
     }
 
     /// Brings records and kernel to what `living` says.

@@ -19,6 +19,17 @@ public final class NetworkService: Sendable {
         /// How often packet filter and name servers are looked at.
         var checkSeconds = 10.0
         var resolverFiles = ResolverConfiguration.files
+        /// How often the router's ports are looked at.
+        var portSeconds = 0.25
+        /// Whose sockets in the port range are public; nil: nobody's.
+        var routerUser = ProcessSpec.User.named("paas-router")?.uid
+    }
+
+    /// What the packet filter was made from, and how it read then.
+    struct InstalledFilter: Sendable {
+        var resolvers: ResolverConfiguration
+        var forwards: Bool
+        var listing: String
     }
 
     struct State {
@@ -31,9 +42,13 @@ public final class NetworkService: Sendable {
         /// When a space was last asked for, on the monotonic clock.
         var lastUse: [Int: Double] = [:]
         var resolvers = ResolverConfiguration(upstreams: [])
+        var filter: InstalledFilter?
+        /// Ports of the host that containers may reach.
+        var publicPorts: Set<UInt16> = []
         /// When to look at packet filter and name servers again, and when to make namespaces again after a failure.
         var nextCheck = 0.0
         var nextRefill = 0.0
+        var nextPorts = 0.0
     }
 
     let settings: Settings
@@ -67,7 +82,7 @@ public final class NetworkService: Sendable {
         plugins = try ContainerNetworkPlugins(reservations: folder + "/addresses")
         records = NetworkRecords(folder: folder + "/records")
         forwarder = NameForwarder(
-            file: folder + "/dnsmasq.json", bridges: bridges.prefix,
+            folder: folder, bridges: bridges.prefix,
             resolverFile: options.resolverFiles.first ?? "/etc/resolv.conf", logger: logger)
         background = try BackgroundLoop()
     }
@@ -139,6 +154,7 @@ public final class NetworkService: Sendable {
             guard var record = made ?? state.pool[index]?.last else { return .success(nil) }
             record.phase = .attached(instance)
             record.attachment?.resolvers = resolvers(state.resolvers, index)
+            record.usesForwarder = state.resolvers.needsForwarder
             do throws(PaaSError) {
                 try records.save(record)
             } catch {
@@ -153,7 +169,7 @@ public final class NetworkService: Sendable {
         return try result.get()
     }
 
-    private func resolvers(_ configuration: ResolverConfiguration, _ index: Int) -> [String] {
+    func resolvers(_ configuration: ResolverConfiguration, _ index: Int) -> [String] {
         guard configuration.needsForwarder, let space = try? plan.space(index) else { return configuration.upstreams }
         return [space.gateway4, space.gateway6]
     }

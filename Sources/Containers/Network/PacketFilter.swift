@@ -8,29 +8,84 @@ import OS
 /// dropped there. In particular a `policy drop` of another table's forward chain (Docker's) also holds for our containers.
 ///
 /// Whether an address belongs to the bridge a packet came in on is asked of the routing table (`fib … . iif`), so that
-/// bridges may come and go without a change of the table. With br_netfilter the kernel shows bridged packets to these
+/// bridges may come and go without a change of the table. Which ports the router has bound is seen by the engine from time
+/// to time (`NetworkService.openRoutedPorts`). With br_netfilter the kernel shows bridged packets to these
 /// chains as well, with the bridge as both interfaces: that is traffic within a space, which is allowed.
 struct PacketFilter: Sendable, Hashable {
     let table: String
     private let rules: String
     private let tool: String
 
-    init(settings: Settings, plan: SubnetPlan, resolvers: ResolverConfiguration) throws(PaaSError) {
+    /// - Parameters:
+    ///   - forwards: containers may ask the name forwarder on their bridge.
+    ///   - publicPorts: ports of the host that containers may reach, until `open` names others.
+    init(
+        settings: Settings, plan: SubnetPlan, resolvers: ResolverConfiguration, forwards: Bool,
+        publicPorts: Set<UInt16> = []
+    ) throws(PaaSError) {
         table = settings.hostName
         tool = try NetworkTool.path("nft", package: "nftables")
-        rules = try Self.rules(settings: settings, plan: plan, resolvers: resolvers)
+        rules = try Self.rules(
+            settings: settings, plan: plan, resolvers: resolvers, forwards: forwards, publicPorts: publicPorts)
     }
 
     /// Replaces the table, whether it is there or not, in one transaction.
-    func apply() throws(PaaSError) {
+    /// - Returns: how it reads now.
+    func apply() throws(PaaSError) -> String {
         let script = "table inet \(table) {}\ndelete table inet \(table)\n\(rules)"
         try NetworkTool.run(
             tool, ["-f", "-"], input: Array(script.utf8),
             message: "the packet filter could not be set up: is nf_tables in this kernel, with NAT and fib?")
+        // Something else may have been at it in between: what it left must not count as ours.
+        guard let text = try listing(), Self.ruleCount(text) == Self.ruleCount(rules) else {
+            throw PaaSError(
+                .internal,
+                "the packet filter was changed by something else while it was set up: find out what with nft monitor")
+        }
+        return text
     }
 
-    /// False if something else removed it (`nft flush ruleset`).
-    func isInPlace() throws(PaaSError) -> Bool { try Self.tables(tool).contains("table inet \(table)") }
+    /// Rules in chains, of which both we and nft write one a line.
+    static func ruleCount(_ text: String) -> Int {
+        var count = 0
+        var inChain = false
+        for line in text.split(whereSeparator: \.isNewline) {
+            let words = line.split(separator: " ").flatMap { $0.split(separator: "\t") }
+            if words.first == "chain" {
+                inChain = true
+            } else if words.first == "}" {
+                inChain = false
+            } else if inChain, let first = words.first, first != "type" {
+                count += 1
+            }
+        }
+        return count
+    }
+
+    /// The table as the kernel has it, without what changes by itself; nil if it is not there. Something else may have
+    /// removed it (`nft flush ruleset`), or only its rules (`nft flush table`).
+    func listing() throws(PaaSError) -> String? {
+        guard try Self.tables(tool).contains("table inet \(table)") else { return nil }
+        let output = try NetworkTool.run(
+            tool, ["--stateless", "--terse", "list", "table", "inet", table],
+            message: "the packet filter could not be read")
+        return String(decoding: output, as: UTF8.self)
+    }
+
+    /// Lets containers reach these ports of the host, and no others.
+    static func open(_ ports: Set<UInt16>, settings: Settings) throws(PaaSError) {
+        let tool = try NetworkTool.path("nft", package: "nftables")
+        let set = "inet \(settings.hostName) \(publicSet)"
+        var script = "flush set \(set)\n"
+        if !ports.isEmpty { script += "add element \(set) { \(list(ports)) }\n" }
+        try NetworkTool.run(
+            tool, ["-f", "-"], input: Array(script.utf8),
+            message: "the router's ports could not be opened to containers")
+    }
+
+    private static let publicSet = "public_ports"
+
+    private static func list(_ ports: Set<UInt16>) -> String { ports.sorted().map(String.init).joined(separator: ", ") }
 
     /// Fine if there is none.
     static func remove(settings: Settings) throws(PaaSError) {
@@ -81,9 +136,10 @@ struct PacketFilter: Sendable, Hashable {
         return max(1024, (text.flatMap { Int($0) } ?? 65_536) / 8)
     }
 
-    static func rules(settings: Settings, plan: SubnetPlan, resolvers: ResolverConfiguration) throws(PaaSError)
-        -> String
-    {
+    static func rules(
+        settings: Settings, plan: SubnetPlan, resolvers: ResolverConfiguration, forwards: Bool,
+        publicPorts: Set<UInt16>
+    ) throws(PaaSError) -> String {
         var closed: [IPNetwork] = []
         for text in metadata + settings.egressDeny where !text.isEmpty {
             guard let network = IPNetwork(text) else {
@@ -95,11 +151,11 @@ struct PacketFilter: Sendable, Hashable {
         closed = IPNetwork.withoutNested(closed)
         let servers = resolvers.upstreams.compactMap { IPNetwork($0) }
         let bridges = "\"\(HostBridges.prefix(instance: settings.instance))*\""
-        let ports = publicPorts(settings)
+        let ports = publicPorts.isEmpty ? "" : " elements = { \(list(publicPorts)) };"
         let flows = try flowsPerContainer()
         let private_ = privatePorts(settings)
         let dns =
-            resolvers.needsForwarder
+            forwards
             ? "fib daddr . iif type local meta l4proto { tcp, udp } th dport 53 accept" : ""
         return """
             table inet \(settings.hostName) {
@@ -107,6 +163,7 @@ struct PacketFilter: Sendable, Hashable {
             \(set("closed6", "ipv6_addr", closed.filter { !$0.isIPv4 }))
             \(set("resolvers4", "ipv4_addr", servers.filter(\.isIPv4)))
             \(set("resolvers6", "ipv6_addr", servers.filter { !$0.isIPv4 }))
+                set \(publicSet) { type inet_service;\(ports) }
                 set flows {
                     type ether_addr
                     flags dynamic
@@ -127,7 +184,7 @@ struct PacketFilter: Sendable, Hashable {
                     icmpv6 type echo-request accept
                     \(dns)
                     meta l4proto { tcp, udp, sctp } th dport { \(private_) } drop
-                    fib daddr type local meta l4proto { tcp, udp, sctp } th dport { \(ports) } accept
+                    fib daddr type local tcp dport @\(publicSet) accept
                     drop
                 }
                 chain forward {
@@ -175,12 +232,6 @@ struct PacketFilter: Sendable, Hashable {
         return "    set \(name) { type \(type); flags interval;\(elements) }"
     }
 
-    /// The router's ports, which everybody may reach.
-    private static func publicPorts(_ settings: Settings) -> String {
-        let fixed = [7080, 7443].filter { !settings.portRange.contains($0) }.map { ", \($0)" }
-        return "\(settings.portRange.lowerBound)-\(settings.portRange.upperBound)" + fixed.joined()
-    }
-
     /// Ports of the platform itself, should the operator have put them into the public range.
     private static func privatePorts(_ settings: Settings) -> String {
         var ports: Set<UInt16> = [7022]
@@ -189,6 +240,6 @@ struct PacketFilter: Sendable, Hashable {
                 ports.insert(port)
             }
         }
-        return ports.sorted().map(String.init).joined(separator: ", ")
+        return list(ports)
     }
 }

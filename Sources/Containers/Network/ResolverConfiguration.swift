@@ -9,6 +9,9 @@ struct ResolverConfiguration: Sendable, Hashable {
 
     var needsForwarder: Bool { upstreams.isEmpty }
 
+    /// A container's `resolv.conf`.
+    static func file(_ resolvers: [String]) -> [UInt8] { Array(resolvers.map { "nameserver \($0)\n" }.joined().utf8) }
+
     /// From the first of these files that names a server which is no loopback address. systemd-resolved keeps the real
     /// ones in the second.
     static let files = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"]

@@ -59,11 +59,20 @@ struct Conmon: Sendable {
         spec.cgroupFiles = cgroupFiles
         let child = try ChildProcess.spawn(spec, descriptors: [nil, nil, nil, sync.writeEnd.raw, go.readEnd.raw])
         let reading = try sync.readEnd.duplicate()
-        try go.writeEnd.writeAll([1])
+        do throws(SystemError) {
+            try go.writeEnd.writeAll([1])
+        } catch {
+            throw child.abandon(error)
+        }
         // Its end is seen only once no copy of the writing end is left here.
         _ = consume sync
         _ = consume go
-        let line = try Self.readLine(reading, seconds: 60)
+        let line: [UInt8]
+        do throws(SystemError) {
+            line = try Self.readLine(reading, seconds: 60)
+        } catch {
+            throw child.abandon(error)
+        }
         // The first conmon forks the one that stays, and ends.
         _ = try child.wait()
         return line

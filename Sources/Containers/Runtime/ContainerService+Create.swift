@@ -54,12 +54,17 @@ extension ContainerService {
             try Files.makeDirectories(paths.bundle, mode: 0o700)
             try write(paths.config, document.encoded(), mode: 0o600)
         case .monitor:
+            let siblings = table.all.count {
+                $0.record.app == spec.app && $0.record.id != spec.id && $0.record.phase != .exited
+            }
             let log = try logs.prepare(
-                app: spec.app, instance: spec.id, name: spec.name, source: spec.role == .build ? .build : .app)
+                app: spec.app, instance: spec.id, name: spec.name, source: spec.role == .build ? .build : .app,
+                siblings: siblings)
             let conmon = Conmon(
                 runtime: runtime, paths: paths, exitDirectory: ContainerPaths.exits(settings), logPath: log.path,
                 logBytes: log.segmentBytes, cgroupFiles: try cgroups.makeMonitor(spec.id))
             let pid = try conmon.create()
+            try cgroups.limitMonitor(spec.id)
             try KernelLimits().apply(to: pid)
             let monitor = try Files.readText(paths.conmonPid).flatMap { Int32($0) }
             let started = try Host.startTime(of: pid)
@@ -96,8 +101,10 @@ extension ContainerService {
     private func writeFiles(
         _ spec: ContainerSpec, _ paths: ContainerPaths, _ attachment: NetworkAttachment, owner: UInt32
     ) throws(SystemError) {
-        // Others than the app's own uid can't open what is secret; the folder only has to be passed.
+        // Others than the app's own uid can't open what is secret; the folder only has to be passed. What lies on a ramfs
+        // stays out of swap on every kernel; a tmpfs promises that from Linux 6.4 on.
         try Files.makeDirectories(paths.files, mode: 0o711)
+        try ContainerMounts.mount("paas", paths.files, "ramfs", UInt(MS_NOSUID) | UInt(MS_NODEV), "mode=0711")
         var environment: [UInt8] = []
         for variable in spec.environment { environment += Array(variable.name.utf8) + [61] + variable.value + [0] }
         try write(paths.environment, environment, mode: 0o400, owner: owner)
@@ -108,8 +115,7 @@ extension ContainerService {
             }
             try Files.setOwner(paths.environmentFolder, uid: owner, gid: owner)
         }
-        let resolvers = attachment.resolvers.map { "nameserver \($0)\n" }.joined()
-        try write(paths.resolvConf, resolvers.utf8, mode: 0o644)
+        try write(paths.resolvConf, ResolverConfiguration.file(attachment.resolvers), mode: 0o644)
         let host = OCISpec.hostname(of: spec.name)
         var hosts = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n"
         for address in [attachment.address4, attachment.address6] { hosts += "\(address)\t\(host)\n" }

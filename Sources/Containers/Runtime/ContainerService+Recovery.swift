@@ -9,7 +9,8 @@ extension ContainerService {
         do throws(SystemError) {
             let changed = try KernelLimits.raiseHost()
             if !changed.isEmpty {
-                logger.notice("limits of the kernel raised", metadata: ["settings": "\(changed.joined(separator: " "))"])
+                logger.notice(
+                    "limits of the kernel raised", metadata: ["settings": "\(changed.joined(separator: " "))"])
             }
         } catch {
             throw error.asPaaSError("the kernel's limits can't be raised")
@@ -40,6 +41,12 @@ extension ContainerService {
             }
         } catch {
             throw error.asPaaSError("the run directory can't be read")
+        }
+        do {
+            for trial in try cgroups.trials() { try trial.removeAll() }
+        } catch {
+            throw (error as? PaaSError)
+                ?? PaaSError(.internal, "the control groups of a trial start can't be removed", cause: error)
         }
         do {
             try network.start(living: living.map(\.id))

@@ -6,6 +6,8 @@ import OS
 
 extension ContainerService {
     static let readinessSeconds = 0.04
+    /// A look that took so long is repeated after so many times as long, at the earliest.
+    static let readinessCostFactor = 20.0
     static let tickSeconds = 0.25
     static let leftoverSeconds = 5.0
     static let maximumSockets = 32
@@ -27,7 +29,10 @@ extension ContainerService {
         }
         Thread.start("limits") { while !self.isClosed(after: Self.tickSeconds) { self.tick() } }
         Thread.start("leftovers") { while !self.isClosed(after: Self.leftoverSeconds) { self.clearLeftovers() } }
-        Thread.start("readiness") { while !self.isClosed(after: Self.readinessSeconds) { self.lookForReadiness() } }
+        Thread.start("readiness") {
+            var due: [InstanceID: Double] = [:]
+            while !self.isClosed(after: Self.readinessSeconds) { self.lookForReadiness(&due) }
+        }
     }
 
     private func followExits(_ watch: consuming OwnedFD) {
@@ -137,9 +142,17 @@ extension ContainerService {
         }
     }
 
-    private func lookForReadiness() {
-        for entry in table.all where entry.record.phase == .running && !entry.record.ready {
+    /// - Parameter due: when to look at a container next. A look at one with many sockets takes long, and must not keep the
+    /// others waiting.
+    private func lookForReadiness(_ due: inout [InstanceID: Double]) {
+        let waiting = table.all.filter { $0.record.phase == .running && !$0.record.ready }
+        let ids = Set(waiting.map(\.record.id))
+        due = due.filter { ids.contains($0.key) }
+        for entry in waiting {
             let record = entry.record
+            let began = Monotonic.now()
+            guard began >= due[record.id] ?? 0 else { continue }
+            defer { due[record.id] = Monotonic.now() + (Monotonic.now() - began) * Self.readinessCostFactor }
             guard let pid = record.pid, HostFacts.lives(pid, startTime: record.pidStartTime) else { continue }
             let sockets = Self.sockets(of: pid, protocols: Set(record.requiredPorts.map(\.protocol)))
             let ready = record.requiredPorts.allSatisfy { port in

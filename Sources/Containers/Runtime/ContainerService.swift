@@ -49,7 +49,8 @@ public final class ContainerService: Sendable {
         runtime = try RuntimeChoice.choose(settings: settings, cgroups: cgroups)
     }
 
-    /// Folders, and the tmpfs that holds environments: never on disk, never in swap where the kernel can promise that.
+    /// Folders, and the tmpfs that holds what belongs to containers: never on disk, never in swap where the kernel can
+    /// promise that.
     private static func prepare(_ settings: Settings) throws(SystemError) {
         let root = ContainerPaths.root(settings)
         try Files.makeDirectories(settings.runDirectory, mode: 0o755)
@@ -75,8 +76,12 @@ public final class ContainerService: Sendable {
     // MARK: - Calls
 
     /// Makes it run, unless it is known already.
-    public func ensure(_ spec: ContainerSpec) throws(PaaSError) -> ContainerObservation {
+    /// - Parameter admit: called once nobody else works on the container, and throws if the caller may not any more.
+    public func ensure(_ spec: ContainerSpec, admit: () throws(PaaSError) -> Void = {}) throws(PaaSError)
+        -> ContainerObservation
+    {
         try locks.withLock(spec.id) { () throws(PaaSError) -> ContainerObservation in
+            try admit()
             if let entry = table[spec.id] {
                 if entry.record.phase != .creating {
                     return entry.record.observation(node: node, sockets: entry.sockets)

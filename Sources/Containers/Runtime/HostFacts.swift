@@ -50,13 +50,14 @@ enum HostFacts {
         return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
     }
 
-    /// Whether that process (and no later one with its number) lives. A zombie counts as dead.
+    /// Whether that process (and no later one with its number) lives. A zombie counts as dead, and so does a process of
+    /// which no start time is known: its number says nothing.
     static func lives(_ pid: Int32?, startTime: Int64?) -> Bool {
-        guard let pid, pid > 0, let stat = try? Files.readText("/proc/\(pid)/stat"),
+        guard let pid, pid > 0, let startTime, let stat = try? Files.readText("/proc/\(pid)/stat"),
             let close = stat.lastIndex(of: ")")
         else { return false }
         let fields = stat[stat.index(after: close)...].split(separator: " ")
         guard fields.count > 19, fields[0] != "Z", fields[0] != "X" else { return false }
-        return startTime == nil || Int64(fields[19]) == startTime
+        return Int64(fields[19]) == startTime
     }
 }

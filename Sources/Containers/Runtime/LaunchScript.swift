@@ -6,6 +6,9 @@
 /// `bash -c` replaces itself by a single command, so the process that is signalled is the app's own; a list as in
 /// `a && b` keeps its meaning, which a literal `exec ` in front would break. Signals go to the whole process group
 /// (`tini -g`), so that the parts of such a list get SIGTERM too.
+///
+/// bash keeps some variables to itself, which an app therefore can't set (`Names.validateConfigKey`). The script's own begin
+/// with `PAAS_`, as no config var does.
 enum LaunchScript {
     /// Inside the container.
     static let path = "/paas/launch"
@@ -22,33 +25,33 @@ enum LaunchScript {
 
     static let text = #"""
         # Made by paas-engine. Imports the environment byte for byte, then becomes the app's process.
-        __mode=$1
-        __command=${2-}
+        PAAS__mode=$1
+        PAAS__command=${2-}
         # Before the app's own variables count: file names in the order of their bytes.
         LC_ALL=C
         shopt -s nullglob
-        __profiles=(/app/.profile.d/*.sh)
+        PAAS__profiles=(/app/.profile.d/*.sh)
         shopt -u nullglob
         unset LC_ALL
-        mapfile -d '' -t __environment </paas/environment || exit 125
-        for __entry in "${__environment[@]}"; do
-          export "$__entry"
+        mapfile -d '' -t PAAS__environment </paas/environment || exit 125
+        for PAAS__entry in "${PAAS__environment[@]}"; do
+          export "$PAAS__entry"
         done
-        unset __environment __entry
-        if [ "$__mode" = build ]; then
-          unset __mode __command __profiles
+        unset PAAS__environment PAAS__entry
+        if [ "$PAAS__mode" = build ]; then
+          unset PAAS__mode PAAS__command PAAS__profiles
           mkdir -p "$HOME" || exit 125
           exec /bin/bash /paas/buildpacks/bin/build
         fi
         cd /app || exit 125
-        for __profile in "${__profiles[@]}"; do
-          . "$__profile"
+        for PAAS__profile in "${PAAS__profiles[@]}"; do
+          . "$PAAS__profile"
         done
         if [ -f /app/.profile ]; then
           . /app/.profile
         fi
-        unset __mode __profiles __profile
-        exec /bin/bash -c "$__command"
+        unset PAAS__mode PAAS__profiles PAAS__profile
+        exec /bin/bash -c "$PAAS__command"
 
         """#
 }

@@ -96,14 +96,13 @@ public enum RuntimeChoice {
         let folder = "\(settings.runDirectory)/preflight.\(id)"
         var trial = runtime
         trial.root = folder + "/state"
-        let hadParent = cgroups.parentExists
+        let group = cgroups.trial(id)
         do {
             defer {
                 // What can't be removed shows up as a leftover in `doctor`; it must not hide why the start failed.
                 _ = try? trial.run(["delete", "--force", "\(id)"])
-                try? cgroups.killAll(id, seconds: 5)
-                try? cgroups.remove(id)
-                if !hadParent { try? cgroups.removeParent() }
+                try? group.killAll(id, seconds: 5)
+                try? group.removeParent()
                 try? Files.removeTree(folder)
             }
             let firstUID = OCISpec.firstUID(base: settings.uidBase, slot: 0)
@@ -114,7 +113,7 @@ public enum RuntimeChoice {
                 rootfs: folder + "/rootfs", hostname: "preflight", arguments: [LaunchScript.initPath, "--version"],
                 directory: "/", environment: [], firstUID: firstUID, sysfs: nil,
                 binds: [.init(HostPrograms.initProgram, at: LaunchScript.initPath, readOnly: true)],
-                networkNamespace: nil, cgroupPath: cgroups.containerPath(id),
+                networkNamespace: nil, cgroupPath: group.containerPath(id),
                 limits: .init(memoryBytes: 64 << 20, cpuMillis: 1000), limitsSwap: cgroups.limitsSwap,
                 hostOpenFiles: HostFacts.hardOpenFiles(), seccomp: try HostFacts.seccomp(), annotations: [:])
             try Files.writeDurably(folder + "/config.json", spec.document.encoded())

@@ -164,6 +164,8 @@ public struct OCISpec: Sendable {
             "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
             "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware",
             "/sys/devices/virtual/powercap", "/sys/kernel/debug", "/sys/kernel/tracing", "/sys/kernel/security",
+            // Loop devices name the files behind them, and so other apps' slugs and builds.
+            "/sys/block", "/sys/class/block", "/sys/dev/block", "/sys/devices/virtual/block",
         ]
         let readOnly = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
         return .record([

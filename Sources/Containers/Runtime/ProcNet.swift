@@ -1,4 +1,6 @@
 import Domain
+import Glibc
+import OS
 
 /// `/proc/PID/net/{tcp,tcp6,udp,udp6}`: which sockets are bound in a network namespace.
 public enum ProcNet {
@@ -97,5 +99,33 @@ extension ProcNet {
             }
         }
         return found
+    }
+}
+
+extension ProcNet {
+    /// Ports on which a user's sockets listen. The kernel lists those that listen first, so the rest is not read, however
+    /// many connections there are.
+    static func listeningPorts(_ path: String, user: uid_t) throws(SystemError) -> Set<UInt16> {
+        let file = try OwnedFD.open(path, O_RDONLY)
+        var ports: Set<UInt16> = []
+        var rest: [UInt8] = []
+        while true {
+            let part = try file.read(upTo: 64 << 10)
+            rest += part
+            var begin = 0
+            while let newline = rest[begin...].firstIndex(of: 10) {
+                let fields = rest[begin..<newline].split(separator: 32)
+                begin = newline + 1
+                // SL LOCAL REMOTE STATE TX:RX TIMER RETRANSMITS UID …; the first line is a heading.
+                guard fields.count > 7, fields[0].last == UInt8(ascii: ":") else { continue }
+                guard fields[3].elementsEqual("0A".utf8) else { return ports }
+                guard UInt32(String(decoding: fields[7], as: UTF8.self)) == user,
+                    let digits = fields[1].split(separator: UInt8(ascii: ":")).last, let port = hex(digits)
+                else { continue }
+                ports.insert(UInt16(truncatingIfNeeded: port))
+            }
+            rest.removeFirst(begin)
+            if part.isEmpty { return ports }
+        }
     }
 }

@@ -23,6 +23,8 @@ public struct Operation: Sendable, Codable, Hashable {
     public var app: AppID?
     /// Path of the object that it works on, as in `/api/v1/apps/x/releases/3`.
     public var target: String
+    /// Process types (`web`) or single processes (`web.1`) that it is about; empty: all of the app.
+    public var scope: [String]
     public var state: State
     /// Started by the platform itself (healing), not by a caller.
     public var automatic: Bool
@@ -33,18 +35,27 @@ public struct Operation: Sendable, Codable, Hashable {
     public var finishedAt: Timestamp?
 
     public init(
-        id: OperationID, kind: Kind, app: AppID?, target: String, state: State = .starting, automatic: Bool = false,
+        id: OperationID, kind: Kind, app: AppID?, target: String, scope: [String] = [], state: State = .starting,
+        automatic: Bool = false,
         progress: Double = 0, error: ErrorReport? = nil, startedAt: Timestamp, finishedAt: Timestamp? = nil
     ) {
         self.id = id
         self.kind = kind
         self.app = app
         self.target = target
+        self.scope = scope
         self.state = state
         self.automatic = automatic
         self.progress = progress
         self.error = error
         self.startedAt = startedAt
         self.finishedAt = finishedAt
+    }
+}
+
+extension Operation {
+    /// Whether it is about the process `type.index`.
+    public func concerns(_ type: String, _ index: Int) -> Bool {
+        scope.isEmpty || scope.contains(type) || scope.contains("\(type).\(index)")
     }
 }

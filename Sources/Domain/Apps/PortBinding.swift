@@ -18,6 +18,8 @@ public struct PortBinding: Sendable, Codable, Hashable {
     public enum Plane: String, Sendable, Codable { case auto, user, kernel }
     public enum State: String, Sendable, Codable { case active, failed }
 
+    public static let defaultDrainSeconds = 30
+
     public var id: BindingID
     public var app: AppID
     public var name: String
@@ -35,7 +37,8 @@ public struct PortBinding: Sendable, Codable, Hashable {
 
     public init(
         id: BindingID, app: AppID, name: String, protocol: BindingProtocol, processType: String, targetPort: UInt16,
-        publicPort: UInt16, affinity: Affinity = .none, proxyProtocol: ProxyProtocol = .none, drainSeconds: Int = 30,
+        publicPort: UInt16, affinity: Affinity = .none, proxyProtocol: ProxyProtocol = .none,
+        drainSeconds: Int = PortBinding.defaultDrainSeconds,
         plane: Plane = .auto, state: State = .active, reason: String? = nil, createdAt: Timestamp
     ) {
         self.id = id

@@ -22,6 +22,7 @@ public struct Principal: Sendable, Codable, Hashable {
     public func maySee(space other: SpaceID) -> Bool { space == nil || space == other }
     public var mayChangeApps: Bool { role != .viewer }
     public var mayAdministrate: Bool { role == .admin }
+    public var mayMakeSpaces: Bool { space == nil && (role == .admin || role == .operator) }
 }
 
 /// A bearer token's record. The secret itself is never stored, only its SHA-256.

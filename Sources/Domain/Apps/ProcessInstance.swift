@@ -42,6 +42,8 @@ public struct ProcessInstance: Sendable, Codable, Hashable {
     public var createdAt: Timestamp
     public var since: Timestamp
     public var upAt: Timestamp?
+    /// Was in the routing table at some time, so that routers may have flows to it.
+    public var wasRouted: Bool
     /// SIGTERM was or will be sent at this time (end of drain).
     public var stopAt: Timestamp?
     /// Replacing this instance was asked for by a user; it leaves when its successor is up.
@@ -56,7 +58,7 @@ public struct ProcessInstance: Sendable, Codable, Hashable {
         node: String? = nil, address4: String? = nil, address6: String? = nil, pid: Int32? = nil,
         pidStartTime: Int64? = nil, bootID: String? = nil, restarts: Int = 0, exitCode: Int32? = nil,
         reason: String? = nil, unroutedRevision: Int64? = nil, createdAt: Timestamp, since: Timestamp,
-        upAt: Timestamp? = nil, stopAt: Timestamp? = nil, replaceRequested: Bool = false
+        upAt: Timestamp? = nil, wasRouted: Bool = false, stopAt: Timestamp? = nil, replaceRequested: Bool = false
     ) {
         self.id = id
         self.app = app
@@ -79,6 +81,7 @@ public struct ProcessInstance: Sendable, Codable, Hashable {
         self.createdAt = createdAt
         self.since = since
         self.upAt = upAt
+        self.wasRouted = wasRouted
         self.stopAt = stopAt
         self.replaceRequested = replaceRequested
     }

@@ -102,14 +102,23 @@ public struct RouterAcknowledgement: Sendable, Codable, Hashable {
     public var draining: [InstanceID: Int]
     /// Bindings whose port can't be opened now. All of them, each time.
     public var failed: [BindingFailure]
+    /// Names one run of the router's program.
+    public var start: String
+    /// Counts the acknowledgements of one run, from 1, because they can overtake each other on their way; 0: not counted.
+    public var sequence: Int64
 
-    public init(mark: RoutingTable.Mark, draining: [InstanceID: Int], failed: [BindingFailure]) {
+    public init(
+        mark: RoutingTable.Mark, draining: [InstanceID: Int], failed: [BindingFailure], start: String = "",
+        sequence: Int64 = 0
+    ) {
         self.mark = mark
         self.draining = draining
         self.failed = failed
+        self.start = start
+        self.sequence = sequence
     }
 
-    private enum CodingKeys: String, CodingKey { case mark, draining, failed }
+    private enum CodingKeys: String, CodingKey { case mark, draining, failed, start, sequence }
 
     public init(from decoder: any Decoder) throws {
         let container = try decoder.container(keyedBy: CodingKeys.self)
@@ -123,6 +132,9 @@ public struct RouterAcknowledgement: Sendable, Codable, Hashable {
         }
         draining = flows
         failed = try container.decode([BindingFailure].self, forKey: .failed)
+        // A router of an older version counts nothing.
+        start = try container.decodeIfPresent(String.self, forKey: .start) ?? ""
+        sequence = try container.decodeIfPresent(Int64.self, forKey: .sequence) ?? 0
     }
 
     public func encode(to encoder: any Encoder) throws {
@@ -131,6 +143,8 @@ public struct RouterAcknowledgement: Sendable, Codable, Hashable {
         try container.encode(
             Dictionary(uniqueKeysWithValues: draining.map { ($0.key.description, $0.value) }), forKey: .draining)
         try container.encode(failed, forKey: .failed)
+        try container.encode(start, forKey: .start)
+        try container.encode(sequence, forKey: .sequence)
     }
 }
 

@@ -10,7 +10,16 @@ public enum Names {
         try validate(name, what, limit: 20)
     }
 
-    /// Keys of config vars: `[A-Za-z_][A-Za-z0-9_]*`, at most 255 bytes, and none that the platform sets itself.
+    /// Variables that bash, which starts every process, keeps to itself or changes: their values would not arrive. So would
+    /// not those of names that begin with `BASH`.
+    private static let shellVariables: Set<String> = [
+        "_", "COMP_WORDBREAKS", "DIRSTACK", "EPOCHREALTIME", "EPOCHSECONDS", "EUID", "FUNCNAME", "GROUPS", "HISTCMD",
+        "IFS",
+        "LINENO", "OLDPWD", "OPTERR", "OPTIND", "PIPESTATUS", "PPID", "PWD", "RANDOM", "SECONDS", "SHELLOPTS", "SHLVL",
+        "SRANDOM", "UID",
+    ]
+
+    /// Keys of config vars: `[A-Za-z_][A-Za-z0-9_]*`, at most 255 bytes, and none that the platform or the shell sets itself.
     public static func validateConfigKey(_ key: String) throws(PaaSError) {
         let bytes = Array(key.utf8)
         guard let first = bytes.first, bytes.count <= 255, isLetter(first) || first == UInt8(ascii: "_"),
@@ -24,6 +33,11 @@ public enum Names {
         if key == "PORT" || key == "DYNO" || key.hasPrefix("PORT_") || key.hasPrefix("PAAS_") {
             throw PaaSError(
                 .invalid, "config key \(key) is set by the platform; choose another name",
+                invalidParameters: [.init(name: key, reason: "reserved")])
+        }
+        if shellVariables.contains(key) || key.hasPrefix("BASH") {
+            throw PaaSError(
+                .invalid, "config key \(key) is set by the shell that starts each process; choose another name",
                 invalidParameters: [.init(name: key, reason: "reserved")])
         }
     }

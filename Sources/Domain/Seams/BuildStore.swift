@@ -7,6 +7,8 @@ public protocol BuildStore: Sendable {
     /// Opens a build (state `queued`), with an operation. `conflict` naming the number of the build that is active.
     func createBuild(_ request: BuildRequest, now: Timestamp) async throws(PaaSError) -> Build
     func build(_ id: BuildID) async throws(PaaSError) -> Build
+    /// Newest first, those with a number below `before`.
+    func builds(_ app: AppID, limit: Int, before: Int?) async throws(PaaSError) -> [Build]
     /// Queued and running ones, oldest first.
     func activeBuilds() async throws(PaaSError) -> [Build]
     /// Pushes whose release became current (or with no-wait, was recorded) but whose ref is not known to have moved.

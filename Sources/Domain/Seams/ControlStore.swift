@@ -31,10 +31,14 @@ public protocol ControlStore: Sendable {
 
     // Config
     func config(_ app: AppID) async throws(PaaSError) -> (vars: ConfigVars, version: Int)
-    /// Nil unsets. One call makes one config version and, if the app has a current release and something changed, one
-    /// release with the current slug. Without any change: no version, no release, a completed operation.
+    /// Nil unsets. One call makes one config version and, if something changed, one release with the current slug; before
+    /// any release is current, with the slug of the one that is on its way. Without either, or without any change: no
+    /// release, a completed operation; the first release takes the newest config.
     func patchConfig(_ app: AppID, changes: [String: ConfigValue?], ifMatch: Int?, actor: Principal, now: Timestamp)
         async throws(PaaSError) -> ConfigChange
+    func configStatus(_ app: AppID) async throws(PaaSError) -> ConfigStatus
+    /// Apps whose current release runs with another config than the wanted one, by name.
+    func outdatedConfigs(for principal: Principal) async throws(PaaSError) -> [ConfigStatus]
 
     // Formation
     func formation(_ app: AppID) async throws(PaaSError) -> (entries: Formation, generation: Int64)
@@ -80,6 +84,9 @@ public protocol ControlStore: Sendable {
     func events(after: Int64, limit: Int, app: String?, for principal: Principal) async throws(PaaSError) -> [Event]
     /// The newest event id.
     func lastEventID() async throws(PaaSError) -> Int64
+    /// Yields when events may have been appended. A hint only: several may come as one and some may be lost, so look from
+    /// time to time anyway. Ends when the store is closed.
+    func eventHints() -> AsyncStream<Void>
 
     /// Fails with `unavailable` when the database does not answer.
     func ping() async throws(PaaSError)

@@ -5,8 +5,8 @@
 /// with `results`, after which it closes. A connection that ends without `results` broke: the hook may connect again for
 /// `resumeSeconds` and send the same hello with `resume` and `fromLine`; the build goes on in any case.
 public enum PushProtocol {
-    public static let maximumLineBytes = 1 << 20
-    public static let maximumCommands = 1000
+    public static let maximumLineBytes = 4 << 20
+    public static let maximumCommands = 5000
     public static let maximumOptions = 32
     public static let resumeSeconds = 30
 }

@@ -27,10 +27,12 @@ public struct AppSnapshot: Sendable, Hashable {
     public var slots: [Slot]
     /// Not final ones.
     public var operations: [Operation]
+    /// A build of the app is queued or running.
+    public var hasActiveBuild: Bool
 
     public init(
         app: App, formation: Formation, current: Release?, candidate: Release?, ports: [PortBinding],
-        instances: [ProcessInstance], slots: [Slot], operations: [Operation]
+        instances: [ProcessInstance], slots: [Slot], operations: [Operation], hasActiveBuild: Bool = false
     ) {
         self.app = app
         self.formation = formation
@@ -40,6 +42,21 @@ public struct AppSnapshot: Sendable, Hashable {
         self.instances = instances
         self.slots = slots
         self.operations = operations
+        self.hasActiveBuild = hasActiveBuild
+    }
+}
+
+/// What a removed app leaves behind outside the database.
+public struct RemovedApp: Sendable, Hashable {
+    public var app: AppID
+    public var builds: [BuildID]
+    /// Those that nothing refers to any more. None while another build runs, which may be packing the same tree: they are
+    /// left to the repair at start.
+    public var slugs: [SlugDigest]
+    public init(app: AppID, builds: [BuildID] = [], slugs: [SlugDigest] = []) {
+        self.app = app
+        self.builds = builds
+        self.slugs = slugs
     }
 }
 
@@ -85,15 +102,20 @@ public protocol SchedulerStore: Sendable {
         _ id: OperationID, state: Operation.State, error: ErrorReport?, epoch: Int64, now: Timestamp
     ) async throws(PaaSError)
     func setOperationProgress(_ id: OperationID, _ progress: Double, epoch: Int64) async throws(PaaSError)
-    /// Nothing of it runs any more: removes the app and everything of it but events.
-    func removeApp(_ app: AppID, epoch: Int64, now: Timestamp) async throws(PaaSError)
+    /// Nothing of it runs any more: removes the app and everything of it but events. Nil if it is gone already.
+    /// - Throws: `conflict` while a build of it is queued or running.
+    func removeApp(_ app: AppID, epoch: Int64, now: Timestamp) async throws(PaaSError) -> RemovedApp?
     func recordEvent(kind: String, app: AppID?, data: [String: String], now: Timestamp) async throws(PaaSError)
 
     // Routing
     func routingTable(bootID: String) async throws(PaaSError) -> RoutingTable
+    /// The table's mark alone.
+    func routingMark(bootID: String) async throws(PaaSError) -> RoutingTable.Mark
     /// Remembers the router and what it acknowledged. `failed` bindings get state and reason; an event for each change.
+    /// A repetition, or one that a later one overtook, changes nothing.
     func recordAcknowledgement(router: String, _ ack: RouterAcknowledgement, now: Timestamp) async throws(PaaSError)
-    /// Routers that have ever acknowledged and were not removed, with the newest revision of the present table.
+    /// Routers that have ever acknowledged and were not removed, with the newest revision of the present table; -1: none of
+    /// it yet.
     func routers() async throws(PaaSError) -> [RouterRecord]
 }
 

@@ -5,6 +5,8 @@ public protocol SourceRepositories: Sendable {
     func create(app: AppID) async throws(PaaSError)
     func remove(app: AppID) async throws(PaaSError)
     func list() async throws(PaaSError) -> [AppID]
+    /// Takes a repository out of the list without removing its files; removes what was set aside more than 30 days ago.
+    func setAside(app: AppID) async throws(PaaSError)
 
     /// Pins `commit` as `refs/paas/builds/<build>`, so that it can't be collected.
     func pin(app: AppID, build: BuildID, commit: String) async throws(PaaSError)

@@ -9,7 +9,9 @@ import Synchronization
 enum ControlMessage: Sendable {
     case applied(Int)
     case pong(Int)
-    case copyWritten(RoutingTable.Mark, String?)
+    case copyWritten(RoutingTable.Mark, TableCopy.Outcome)
+    /// A port that was opened can't be watched.
+    case notListening(BindingID, String)
     case stop
 }
 
@@ -41,29 +43,38 @@ final class ControlPlane {
     private var token = 0
     private var waitingWorkers = 0
     private var listenerPlaces: [BindingID: Int] = [:]
+    /// The newest mark of which no older copy is on disk.
     private var writtenMark: RoutingTable.Mark?
+    private var copyProblem: String?
     private var hasSnapshot = false
 
     private let copy: TableCopy
     private var client: TableClient?
     private var sender: AcknowledgementSender?
-    private var pacing = AcknowledgementPacing()
+    private var pacing: AcknowledgementPacing
     private var metrics: MetricsServer?
+    private var flowReporter: FlowReporter?
     private var inbox: MailboxReceiver<ControlMessage>?
     private var portRetry: LoopTimer?
+    private var copyRetry: LoopTimer?
     private var drainTimer: LoopTimer?
     private var reportTimer: LoopTimer?
     private var stopTimer: LoopTimer?
-    private var stopDeadline: UInt64?
+    /// When the ports are closed, if the router was told to stop.
+    private var drainDeadline: UInt64?
+    /// When it ends, once the ports are closed.
+    private var endDeadline: UInt64?
 
     init(_ configuration: RouterConfiguration, shared: WorkerShared, logger: Logger) throws(UVError) {
         self.configuration = configuration
         self.shared = shared
         self.logger = logger
         loop = try UVLoop()
+        pacing = AcknowledgementPacing(repetition: configuration.acknowledgementMilliseconds)
         copy = TableCopy(path: configuration.copyPath)
         inbox = try MailboxReceiver(shared.control, loop: loop) { [unowned self] in receive($0) }
         portRetry = LoopTimer(loop: loop) { [unowned self] in retryPorts() }
+        copyRetry = LoopTimer(loop: loop) { [unowned self] in writeCopy() }
         drainTimer = LoopTimer(loop: loop) { [unowned self] in lookAtDraining() }
         reportTimer = LoopTimer(loop: loop) { [unowned self] in report() }
         stopTimer = LoopTimer(loop: loop) { [unowned self] in lookAtStop() }
@@ -78,6 +89,7 @@ final class ControlPlane {
         self.client = client
         sender = AcknowledgementSender(
             loop: loop, path: configuration.tableSocket, routerID: configuration.routerID, logger: logger)
+        flowReporter = FlowReporter(control: self)
         if let address = configuration.metricsAddress {
             metrics = MetricsServer(control: self, address: address)
         }
@@ -86,6 +98,7 @@ final class ControlPlane {
     func run() {
         serveCopy()
         metrics?.start()
+        flowReporter?.start()
         client?.connect()
         loop.run()
         loop.close()
@@ -95,16 +108,19 @@ final class ControlPlane {
         switch message {
         case .applied(let token): workerApplied(token)
         case .pong(let token): metrics?.answered(token)
-        case .copyWritten(let mark, let problem):
-            if let problem {
-                logger.error(
-                    "the table can't be kept on disk: a restart without paasd would serve nothing",
-                    metadata: ["path": "\(configuration.copyPath)", "reason": "\(problem)"])
-            }
-            writtenMark = mark
-            report()
+        case .copyWritten(let mark, let outcome): copyWritten(mark, outcome)
+        case .notListening(let binding, let problem): listenerFailed(binding, problem)
         case .stop: startStopping()
         }
+    }
+
+    /// Whether the stream of the table is open.
+    var followsTable: Bool { client?.isConnected == true }
+
+    /// Why no traffic should be sent here; nil if the table is served.
+    var unreadiness: String? {
+        if drainDeadline != nil { return "the router is about to end" }
+        return servedMark == nil ? "no table of this boot has come yet; is paasd running?" : nil
     }
 
     // MARK: - The table
@@ -137,10 +153,33 @@ final class ControlPlane {
         case .applied(let delta):
             if case .snapshot = message { hasSnapshot = true }
             isValid = true
-            let control = shared.control
-            copy.write(state) { mark, problem in control.send(.copyWritten(mark, problem)) }
+            writeCopy()
             apply(delta)
         }
+    }
+
+    private func writeCopy() {
+        let control = shared.control
+        copy.write(state) { mark, outcome in control.send(.copyWritten(mark, outcome)) }
+    }
+
+    private func copyWritten(_ mark: RoutingTable.Mark, _ outcome: TableCopy.Outcome) {
+        let problem = outcome.problem
+        if let problem {
+            if problem != copyProblem {
+                logger.error(
+                    "the table can't be kept on disk and is written again and again; make room in its folder, or set right who may write there",
+                    metadata: ["path": "\(configuration.copyPath)", "reason": "\(problem)"])
+            }
+            copyRetry?.start(after: configuration.copyRetryMilliseconds)
+        } else if copyProblem != nil {
+            logger.info("the table is kept on disk again", metadata: ["path": "\(configuration.copyPath)"])
+        }
+        copyProblem = problem
+        // An outdated copy that stays would be served after a restart: then the new table may not count as known here.
+        if case .staleRemains = outcome { return }
+        writtenMark = mark
+        report()
     }
 
     /// First every loop takes the change and lets go of ports; only then are ports opened, because one may have moved
@@ -168,10 +207,10 @@ final class ControlPlane {
         for backend in route.backends {
             let flows = instances[backend.instance] ?? InstanceFlows()
             instances[backend.instance] = flows
-            let address =
-                backend.address4.flatMap { SocketAddress(ip: $0, port: backend.port) }
-                ?? backend.address6.flatMap { SocketAddress(ip: $0, port: backend.port) }
-            guard let address else {
+            let addresses = [backend.address4, backend.address6].compactMap { ip in
+                ip.flatMap { SocketAddress(ip: $0, port: backend.port) }
+            }
+            guard !addresses.isEmpty else {
                 logger.error(
                     "a backend has no address that can be read and gets no flow",
                     metadata: ["app": "\(route.app)", "process": "\(backend.name)"])
@@ -179,11 +218,12 @@ final class ControlPlane {
             }
             targets.append(
                 BackendTarget(
-                    instance: backend.instance, name: backend.name, address: address, flows: flows,
+                    instance: backend.instance, name: backend.name, addresses: addresses, flows: flows,
                     health: health.entry(backend.instance, port: backend.port)))
         }
         let known = routes[route.binding]?.shared
-        return RoutePlan(route, backends: targets, shared: known ?? RouteShared(loops: shared.mailboxes.count))
+        return RoutePlan(
+            route, backends: targets, shared: known ?? RouteShared(route.binding, loops: shared.mailboxes.count))
     }
 
     /// Counts in how many routes each instance stands.
@@ -224,8 +264,9 @@ final class ControlPlane {
     // MARK: - Ports
 
     private func openPorts(retrying: Bool) {
-        guard stopDeadline == nil else { return }
+        guard endDeadline == nil else { return }
         for (binding, port) in book.toOpen(retrying: retrying) {
+            guard let route = routes[binding]?.shared else { continue }
             guard shared.budget.take(1) else {
                 book.opened(binding, reason: "port \(port): the router's limit of open files is reached")
                 continue
@@ -234,7 +275,7 @@ final class ControlPlane {
                 let socket = try ListeningSocket.open(address: configuration.address, port: port)
                 // Spread, so that no loop has all the accepting to do.
                 let place = Int(port) % shared.mailboxes.count
-                shared.mailboxes[place].send(.listen(socket.release(), binding))
+                shared.mailboxes[place].send(.listen(socket.release(), route))
                 listenerPlaces[binding] = place
                 book.opened(binding, reason: nil)
             } catch {
@@ -252,6 +293,19 @@ final class ControlPlane {
         } else {
             portRetry?.stop()
         }
+    }
+
+    /// The loop has closed the port already.
+    private func listenerFailed(_ binding: BindingID, _ problem: String) {
+        // Nil: the table let go of it meanwhile.
+        guard listenerPlaces.removeValue(forKey: binding) != nil else { return }
+        shared.budget.give(1)
+        logger.error(
+            "a port can't be watched and is tried again",
+            metadata: ["binding": "\(binding)", "error": "\(problem)"])
+        book.opened(binding, reason: problem)
+        portRetry?.start(after: configuration.portRetryMilliseconds)
+        report()
     }
 
     private func retryPorts() {
@@ -299,30 +353,36 @@ final class ControlPlane {
         else { return }
         let present = RouterAcknowledgement(mark: mark, draining: draining, failed: book.failures)
         switch pacing.next(present, now: loop.now) {
-        case .nothing: break
-        case .send(let acknowledgement): sender?.send(acknowledgement)
+        case .send(let acknowledgement):
+            sender?.send(acknowledgement)
+            reportTimer?.start(after: configuration.acknowledgementMilliseconds)
         case .wait(let milliseconds): reportTimer?.start(after: milliseconds)
         }
     }
 
     // MARK: - Stop
 
+    /// Serves on at first: the supervisor starts the next router only when this one has ended, and until then the ports
+    /// would refuse.
     private func startStopping() {
-        guard stopDeadline == nil else { return }
-        stopDeadline = loop.now + configuration.drainMilliseconds
-        for mailbox in shared.mailboxes { mailbox.send(.stopListening) }
-        for _ in listenerPlaces { shared.budget.give(1) }
-        listenerPlaces = [:]
+        guard drainDeadline == nil else { return }
+        drainDeadline = loop.now + configuration.drainMilliseconds
         lookAtStop()
     }
 
     private func lookAtStop() {
-        guard let stopDeadline else { return }
-        if shared.budget.isUnused || loop.now >= stopDeadline {
-            end()
-        } else {
-            stopTimer?.start(after: 20)
+        guard let drainDeadline else { return }
+        let isUnused = shared.budget.used <= listenerPlaces.count
+        if let endDeadline {
+            if isUnused || loop.now >= endDeadline { return end() }
+        } else if isUnused || loop.now >= drainDeadline {
+            endDeadline = loop.now + configuration.closingMilliseconds
+            for mailbox in shared.mailboxes { mailbox.send(.stopListening) }
+            shared.budget.give(listenerPlaces.count)
+            listenerPlaces = [:]
         }
+        // What waited at a port becomes a flow before the next look.
+        stopTimer?.start(after: 20)
     }
 
     private func end() {
@@ -330,7 +390,8 @@ final class ControlPlane {
         client?.close()
         sender?.close()
         metrics?.close()
-        for timer in [portRetry, drainTimer, reportTimer, stopTimer] { timer?.close() }
+        flowReporter?.close()
+        for timer in [portRetry, copyRetry, drainTimer, reportTimer, stopTimer] { timer?.close() }
         _ = inbox?.close()
     }
 }

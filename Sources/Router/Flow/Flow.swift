@@ -7,13 +7,16 @@ final class Flow {
         /// No valid table yet: the router has just started after a reboot.
         case waiting
         case connecting
+        /// The host has no descriptor or memory for a connect right now.
+        case lacking
         case relaying
     }
 
     unowned(unsafe) let worker: Worker
     /// Its place in the worker's list, and in the timing wheel.
     let id: Int
-    let binding: BindingID
+    /// Of the binding it came in by; its descriptors are counted there.
+    let route: RouteShared
     var phase = Phase.waiting
 
     /// The accepted descriptor, until a handle takes it over.
@@ -26,6 +29,9 @@ final class Flow {
     var plan: RoutePlan?
     var counters: RouteCounters?
     var target: BackendTarget?
+    /// Which of the target's addresses is tried, and how many were before it.
+    var address = 0
+    var addressesTried = 0
     /// Where round robin, or the client's address, starts for this flow.
     var start = 0
     /// Backends that failed to connect.
@@ -38,13 +44,13 @@ final class Flow {
 
     /// Loop time of the last byte in either direction.
     var lastActivity: UInt64
-    /// When the waiting or the connect attempt is given up.
+    /// When the waiting, the connect attempt or the lack is given up.
     var deadline: UInt64 = 0
 
-    init(worker: Worker, id: Int, binding: BindingID, clientDescriptor: Int32, now: UInt64) {
+    init(worker: Worker, id: Int, route: RouteShared, clientDescriptor: Int32, now: UInt64) {
         self.worker = worker
         self.id = id
-        self.binding = binding
+        self.route = route
         self.clientDescriptor = clientDescriptor
         lastActivity = now
     }
@@ -84,15 +90,24 @@ enum FlowEnding: Int, Sendable, CaseIterable {
         }
     }
 
-    /// The client gets a reset: nothing it sent was or will be answered in full.
-    var resetsClient: Bool {
+    /// Whether the app's owner should hear of it.
+    var isTrouble: Bool {
         switch self {
-        case .resetByBackend, .noBackend, .connectFailed, .noRoute, .noTable, .internal: true
-        case .completed, .resetByClient, .idle, .stopped: false
+        case .completed, .resetByClient, .stopped: false
+        case .resetByBackend, .idle, .noBackend, .connectFailed, .noRoute, .noTable, .internal: true
         }
     }
 
-    var resetsBackend: Bool { self == .resetByClient || self == .internal }
+    /// Whether this side gets a reset: it would take an end for the end of the data, which is cut off.
+    func resets(_ side: Side, _ relay: RelayState) -> Bool {
+        switch self {
+        case .completed: false
+        case .resetByClient: side == .backend
+        case .resetByBackend, .noBackend, .connectFailed, .noRoute, .noTable: side == .client
+        case .idle, .stopped: (side == .client ? relay.fromBackend : relay.fromClient) != .finished
+        case .internal: true
+        }
+    }
 }
 
 /// A write request and the bytes it still has to write, in one block that the request's callback frees.
@@ -104,7 +119,7 @@ struct WaitingBytes {
         _ bytes: UnsafeRawPointer, count: Int, on stream: UnsafeMutablePointer<uv_stream_t>, flow: Flow,
         callback: @escaping uv_write_cb
     ) -> Result<WaitingBytes, UVError> {
-        let header = (MemoryLayout<uv_write_t>.size + 15) & ~15
+        let header = (max(MemoryLayout<uv_write_t>.size, uv_req_size(UV_WRITE)) + 15) & ~15
         let block = UnsafeMutableRawPointer.allocate(byteCount: header + count, alignment: 16)
         let request = block.bindMemory(to: uv_write_t.self, capacity: 1)
         block.advanced(by: header).copyMemory(from: bytes, byteCount: count)

@@ -65,7 +65,8 @@ struct RelayState: Sendable, Hashable {
             return self[side.other] == .finished ? .close : .shutdownWriting(side.other)
         case .refused(let side):
             // A server may answer and close before it has read all of a request: the answer waits to be read here.
-            if self[side] == .finished { return .reset(side.other) }
+            // If nothing is to come from there, or the other side takes none of it, nobody would ever be read again.
+            if self[side] == .finished || self[side] == .refused { return .reset(side.other) }
             self[side.other] = .refused
             return .stopReading(side.other)
         case .failed(let side):

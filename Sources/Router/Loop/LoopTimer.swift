@@ -7,7 +7,7 @@ final class LoopTimer {
     private(set) var isClosed = false
 
     init(loop: UVLoop, _ body: @escaping () -> Void) {
-        raw = .allocate(capacity: 1)
+        raw = UVMemory.handle(UV_TIMER)
         self.body = body
         let result = uv_timer_init(loop.raw, raw)
         precondition(result == 0, "uv_timer_init can't fail")

@@ -91,7 +91,7 @@ private final class AsyncHandle {
     var body: (() -> Void)?
 
     init(loop: UVLoop) throws(UVError) {
-        raw = .allocate(capacity: 1)
+        raw = UVMemory.handle(UV_ASYNC)
         let result = uv_async_init(loop.raw, raw) { handle in
             guard let data = handle?.pointee.data else { return }
             Unmanaged<AsyncHandle>.fromOpaque(data).takeUnretainedValue().body?()

@@ -20,7 +20,7 @@ final class PollHandle {
     /// The body gets what the descriptor is ready for; after an error of the descriptor, all it was watched for, so that
     /// the next call on it tells the reason.
     init(loop: UVLoop, _ descriptor: consuming OwnedFD, _ body: @escaping (Events) -> Void) throws(UVError) {
-        raw = .allocate(capacity: 1)
+        raw = UVMemory.handle(UV_POLL)
         let result = uv_poll_init(loop.raw, raw, descriptor.raw)
         if result < 0 {
             raw.deallocate()

@@ -5,7 +5,7 @@ final class UVLoop {
     let raw: UnsafeMutablePointer<uv_loop_t>
 
     init() throws(UVError) {
-        raw = .allocate(capacity: 1)
+        raw = UVMemory.loop()
         let result = uv_loop_init(raw)
         if result < 0 {
             raw.deallocate()

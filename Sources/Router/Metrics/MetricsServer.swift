@@ -3,7 +3,7 @@ import Glibc
 import Logging
 import OS
 
-/// `/healthz` and `/metrics`, on the control loop: a few connections at a time, one short request each.
+/// `/healthz`, `/readyz` and `/metrics`, on the control loop: a few connections at a time, one short request each.
 final class MetricsServer {
     private static let connectionLimit = 32
     private static let requestLimit = 4096
@@ -16,6 +16,7 @@ final class MetricsServer {
     private var listener: PollHandle?
     private var connections: [ObjectIdentifier: MetricsConnection] = [:]
     private var retry: LoopTimer?
+    private var resume: LoopTimer?
     private var hasReported = false
     private var token = 0
     private var checks: [Int: HealthCheck] = [:]
@@ -34,6 +35,7 @@ final class MetricsServer {
         self.control = control
         self.address = address
         retry = LoopTimer(loop: control.loop) { [unowned self] in start() }
+        resume = LoopTimer(loop: control.loop) { [unowned self] in listener?.watch(.readable) }
     }
 
     /// Tries again until the address can be had: without metrics traffic goes on.
@@ -57,6 +59,7 @@ final class MetricsServer {
     func close() {
         listener?.close()
         retry?.close()
+        resume?.close()
         for connection in connections.values { connection.close() }
         connections = [:]
         for check in checks.values { check.timer?.close() }
@@ -66,7 +69,14 @@ final class MetricsServer {
     private func accept() {
         guard let listener else { return }
         let result = slipway_uv_accept(listener.descriptor)
-        guard result >= 0 else { return }
+        guard result >= 0 else {
+            if [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(-result) {
+                // The connection stays in the queue: without a pause this would be asked again at once, for ever.
+                listener.watch([])
+                resume?.start(after: 100)
+            }
+            return
+        }
         let descriptor = OwnedFD(result)
         guard connections.count < Self.connectionLimit else { return }
         do throws(UVError) {
@@ -87,8 +97,14 @@ final class MetricsServer {
         connection.isHead = method == "HEAD"
         switch path {
         case "/healthz": checkHealth(connection)
+        case "/readyz":
+            if let reason = control.unreadiness {
+                connection.respond(503, reason + "\n")
+            } else {
+                checkHealth(connection)
+            }
         case "/metrics": connection.respond(200, MetricsText.write(control))
-        default: connection.respond(404, "there are /healthz and /metrics\n")
+        default: connection.respond(404, "there are /healthz, /readyz and /metrics\n")
         }
     }
 

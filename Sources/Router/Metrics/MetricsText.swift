@@ -38,6 +38,16 @@ enum MetricsText {
         text += "# HELP paas_router_table_revision The newest revision that every loop serves.\n"
         text += "# TYPE paas_router_table_revision gauge\n"
         text += "paas_router_table_revision \(control.servedMark?.revision ?? 0)\n"
+        let budget = control.shared.budget
+        for (name, kind, help, value) in [
+            ("table_connected", "gauge", "Whether paasd's table is followed now.", control.followsTable ? 1 : 0),
+            ("descriptors_used", "gauge", "Descriptors that flows and listeners hold.", budget.used),
+            ("descriptors_limit", "gauge", "Most descriptors that flows and listeners may hold.", budget.limit),
+            ("accept_pauses_total", "counter", "Times that a port had to let connections wait.", budget.pauses),
+        ] {
+            text += "# HELP paas_router_\(name) \(help)\n# TYPE paas_router_\(name) \(kind)\n"
+            text += "paas_router_\(name) \(value)\n"
+        }
         return text
     }
 }

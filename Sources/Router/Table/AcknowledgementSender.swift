@@ -2,7 +2,8 @@ import Domain
 import FoundationEssentials
 import Logging
 
-/// Sends acknowledgements, one at a time and the newest only; again after a failure. Confined to the control loop.
+/// Sends acknowledgements, one at a time and the newest only; again after a failure. Each attempt has a number of its own,
+/// because one that was given up may still arrive, after a later one. Confined to the control loop.
 final class AcknowledgementSender {
     private static let retryPause: UInt64 = 200
     private static let patience: UInt64 = 5000
@@ -11,6 +12,8 @@ final class AcknowledgementSender {
     private let path: String
     private let routerID: String
     private let logger: Logger
+    private let start = UUID().uuidString
+    private var sequence: Int64 = 0
     private var exchange: UnixExchange?
     private var next: RouterAcknowledgement?
     private var status = 0
@@ -29,7 +32,7 @@ final class AcknowledgementSender {
 
     func send(_ acknowledgement: RouterAcknowledgement) {
         next = acknowledgement
-        if exchange == nil { start() }
+        if exchange == nil { begin() }
     }
 
     func close() {
@@ -38,9 +41,12 @@ final class AcknowledgementSender {
         timer?.close()
     }
 
-    private func start() {
-        guard let acknowledgement = next else { return }
+    private func begin() {
+        guard var acknowledgement = next else { return }
         next = nil
+        sequence += 1
+        acknowledgement.start = start
+        acknowledgement.sequence = sequence
         inFlight = acknowledgement
         status = 0
         do {
@@ -72,7 +78,7 @@ final class AcknowledgementSender {
         inFlight = nil
         lastProblem = nil
         timer?.stop()
-        start()
+        begin()
     }
 
     private func failed(_ reason: String) {
@@ -88,6 +94,6 @@ final class AcknowledgementSender {
     }
 
     private func timeUp() {
-        if exchange == nil { start() } else { failed("no answer within \(Self.patience) ms") }
+        if exchange == nil { begin() } else { failed("no answer within \(Self.patience) ms") }
     }
 }

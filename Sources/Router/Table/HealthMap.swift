@@ -26,10 +26,18 @@ struct HealthMap {
 /// Passive health of one backend: written by any loop that met a refusal.
 final class BackendHealth: Sendable {
     private let skippedUntil = Atomic<UInt64>(0)
+    private let working = Atomic<Int>(0)
+
+    /// Which of its addresses took the last connect.
+    var workingAddress: Int {
+        get { working.load(ordering: .relaxed) }
+        set { working.store(newValue, ordering: .relaxed) }
+    }
 
     func isSkipped(now: UInt64) -> Bool { skippedUntil.load(ordering: .relaxed) > now }
     func skip(until: UInt64) { skippedUntil.store(until, ordering: .relaxed) }
-    func succeeded() {
+    func succeeded(address: Int) {
+        if address != workingAddress { workingAddress = address }
         if skippedUntil.load(ordering: .relaxed) != 0 { skippedUntil.store(0, ordering: .relaxed) }
     }
 }

@@ -26,12 +26,23 @@ final class RoutePlan: Sendable {
 
 /// What stays the same for a binding while its route changes.
 final class RouteShared: Sendable {
+    let binding: BindingID
     /// Whose turn it is, for all loops together: that is what makes the distribution even.
     let turn = Atomic<Int>(0)
     /// One for each loop.
     let counters: [RouteCounters]
 
-    init(loops: Int) { counters = (0..<loops).map { _ in RouteCounters() } }
+    /// Descriptors that its flows hold.
+    let descriptors = Atomic<Int>(0)
+    /// Flows that ended, by `FlowEnding`.
+    let endings = FlowEnding.allCases.map { _ in Atomic64() }
+    /// The backend's name and libuv's code.
+    let lastConnectError = Mutex<(name: String, code: Int32)?>(nil)
+
+    init(_ binding: BindingID, loops: Int) {
+        self.binding = binding
+        counters = (0..<loops).map { _ in RouteCounters() }
+    }
 }
 
 /// Counters of one binding on one loop. Only that loop writes, so that an update is a plain addition; anyone may read.
@@ -75,24 +86,28 @@ extension Atomic where Value == Int {
 final class BackendTarget: Sendable {
     let instance: InstanceID
     let name: String
-    let address: SocketAddress
+    /// At least one; IPv4 first.
+    let addresses: [SocketAddress]
     let flows: InstanceFlows
     let health: BackendHealth
     /// Stable over restarts, for affinity.
     let hash: UInt64
 
     init(
-        instance: InstanceID, name: String, address: SocketAddress, flows: InstanceFlows, health: BackendHealth
+        instance: InstanceID, name: String, addresses: [SocketAddress], flows: InstanceFlows, health: BackendHealth
     ) {
         self.instance = instance
         self.name = name
-        self.address = address
+        self.addresses = addresses
         self.flows = flows
         self.health = health
         var hash: UInt64 = 0xcbf2_9ce4_8422_2325
         for byte in instance.description.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
         self.hash = hash
     }
+
+    /// The address to begin with: the one that took a connect the last time, because a server may listen on one only.
+    var firstAddress: Int { health.workingAddress % addresses.count }
 }
 
 /// Live flows to one instance, of all bindings and loops. A flow counts from the start of its connect on.

@@ -42,6 +42,11 @@ final class TableClient {
     }
 
     func connect() {
+        // While a change is being applied nothing could be read, and a router whose loops hang must not seem to be there.
+        if isPaused {
+            retry?.start(after: Self.longestPause)
+            return
+        }
         lines = LineSplitter(limit: Self.lineLimit)
         queue = []
         let request = "GET /v1/table?router=\(routerID) HTTP/1.1\r\nHost: paasd\r\nAccept: application/x-ndjson\r\n\r\n"
@@ -49,7 +54,6 @@ final class TableClient {
             exchange = try UnixExchange(loop: loop, path: path, request: Array(request.utf8)) { [unowned self] in
                 receive($0)
             }
-            if isPaused { exchange?.pause() }
             watchdog?.start(after: silence)
         } catch {
             again("\(error)")

@@ -6,6 +6,22 @@ import Synchronization
 /// The last good table on disk, for a start without paasd. Written by a thread of its own; of several tables that come
 /// while it writes, the newest is written.
 final class TableCopy: Sendable {
+    /// What came of a write.
+    enum Outcome: Sendable, Hashable {
+        case written
+        /// It could not be written, for this reason; no copy is left, so that a restart serves nothing outdated.
+        case removed(String)
+        /// It could not be written, and the outdated one could not be removed.
+        case staleRemains(String)
+
+        var problem: String? {
+            switch self {
+            case .written: nil
+            case .removed(let reason), .staleRemains(let reason): reason
+            }
+        }
+    }
+
     private struct State {
         var next: TableState?
         var isWriting = false
@@ -29,9 +45,8 @@ final class TableCopy: Sendable {
         return try JSONDecoder().decode(RoutingTable.self, from: Data(bytes))
     }
 
-    /// Writes it soon. Calls `done` on the writer's thread, with nil or with what went wrong; not for a table that a newer
-    /// one overtook.
-    func write(_ table: TableState, done: @escaping @Sendable (RoutingTable.Mark, String?) -> Void) {
+    /// Writes it soon. Calls `done` on the writer's thread; not for a table that a newer one overtook.
+    func write(_ table: TableState, done: @escaping @Sendable (RoutingTable.Mark, Outcome) -> Void) {
         let start = state.withLock { state in
             state.next = table
             if state.isWriting { return false }
@@ -41,7 +56,7 @@ final class TableCopy: Sendable {
         if start { Thread.start("table-copy") { self.work(done) } }
     }
 
-    private func work(_ done: @Sendable (RoutingTable.Mark, String?) -> Void) {
+    private func work(_ done: @Sendable (RoutingTable.Mark, Outcome) -> Void) {
         while true {
             let newest: TableState? = state.withLock { state in
                 let newest = state.next
@@ -55,17 +70,17 @@ final class TableCopy: Sendable {
         }
     }
 
-    private func writeNow(_ table: RoutingTable) -> String? {
+    private func writeNow(_ table: RoutingTable) -> Outcome {
         do {
             let encoder = JSONEncoder()
             encoder.outputFormatting = [.sortedKeys]
             try Files.writeDurably(path, try encoder.encode(table))
-            return nil
+            return .written
         } catch {
-            var text = "\(error)"
             // An outdated copy is worse than none: after a restart it would lead to instances that are gone.
-            do { try Files.remove(path) } catch { text += "; and the outdated copy can't be removed: \(error)" }
-            return text
+            let reason = "\(error)"
+            do { try Files.remove(path) } catch { return .staleRemains("\(reason); \(error)") }
+            return .removed(reason)
         }
     }
 }

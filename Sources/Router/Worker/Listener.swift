@@ -9,13 +9,13 @@ final class Listener {
     private static let burst = 64
 
     private unowned let worker: Worker
-    private let binding: BindingID
+    private let route: RouteShared
     private var handle: PollHandle?
     private var next: Int
 
-    init(worker: Worker, _ descriptor: consuming OwnedFD, _ binding: BindingID) throws(UVError) {
+    init(worker: Worker, _ descriptor: consuming OwnedFD, _ route: RouteShared) throws(UVError) {
         self.worker = worker
-        self.binding = binding
+        self.route = route
         next = worker.number
         let poll = try PollHandle(loop: worker.loop, descriptor) { [unowned self] _ in accept() }
         handle = poll
@@ -30,12 +30,12 @@ final class Listener {
         handle = nil
     }
 
-    private func accept() {
+    func accept() {
         let shared = worker.shared
         for _ in 0..<Self.burst {
             guard let handle else { return }
-            guard shared.budget.take(2) else {
-                worker.pauseListeners("the limit of open files is near")
+            guard shared.budget.take(2, for: route) else {
+                worker.pause(self, route, "the limit of open files is near")
                 return
             }
             let result = slipway_uv_accept(handle.descriptor)
@@ -43,18 +43,17 @@ final class Listener {
                 let target = next
                 next = next + 1 == shared.mailboxes.count ? 0 : next + 1
                 if target == worker.number {
-                    worker.adopt(result, binding)
-                } else if !shared.mailboxes[target].send(.accepted(result, binding)) {
-                    Glibc.close(result)
-                    shared.budget.give(2)
+                    worker.adopt(result, route)
+                } else if !shared.mailboxes[target].send(.accepted(result, route)) {
+                    worker.turnAway(result, route)
                 }
                 continue
             }
-            shared.budget.give(2)
+            shared.budget.give(2, for: route)
             switch -result {
             case EAGAIN: return
             case EMFILE, ENFILE, ENOBUFS, ENOMEM:
-                worker.pauseListeners(UVError.text(result))
+                worker.pause(self, route, UVError.text(result))
                 return
             default:
                 // The connection that was waiting failed (ECONNABORTED and network errors): the next may be fine.

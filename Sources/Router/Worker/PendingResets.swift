@@ -8,17 +8,19 @@ final class PendingResets {
     private static let interval: UInt64 = 20
 
     private let loop: UVLoop
-    private var sockets: [(descriptor: Int32, deadline: UInt64)] = []
+    private let budget: DescriptorBudget
+    private var sockets: [(descriptor: Int32, route: RouteShared, deadline: UInt64)] = []
     private var timer: LoopTimer?
 
-    init(loop: UVLoop) {
+    init(loop: UVLoop, budget: DescriptorBudget) {
         self.loop = loop
+        self.budget = budget
         timer = LoopTimer(loop: loop) { [unowned self] in look() }
     }
 
-    /// Takes over the descriptor.
-    func add(_ descriptor: Int32) {
-        sockets.append((descriptor, loop.now + Self.patience))
+    /// Takes over the descriptor, and one of the budget, which the binding's flow held.
+    func add(_ descriptor: Int32, _ route: RouteShared) {
+        sockets.append((descriptor, route, loop.now + Self.patience))
         if let timer, !timer.isActive { timer.start(after: Self.interval, every: Self.interval) }
     }
 
@@ -26,20 +28,21 @@ final class PendingResets {
         let now = loop.now
         sockets.removeAll { socket in
             guard now >= socket.deadline || slipway_uv_unacknowledged(socket.descriptor) == 0 else { return false }
-            Self.reset(socket.descriptor)
+            reset(socket.descriptor, socket.route)
             return true
         }
         if sockets.isEmpty { timer?.stop() }
     }
 
     func close() {
-        for socket in sockets { Self.reset(socket.descriptor) }
+        for socket in sockets { reset(socket.descriptor, socket.route) }
         sockets = []
         timer?.close()
     }
 
-    static func reset(_ descriptor: Int32) {
+    private func reset(_ descriptor: Int32, _ route: RouteShared) {
         slipway_uv_reset_on_close(descriptor)
         Glibc.close(descriptor)
+        budget.give(1, for: route)
     }
 }

@@ -61,7 +61,9 @@ extension Worker {
             if let handle = side == .client ? flow.client : flow.backend, !startReading(handle) {
                 finish(flow, side == .client ? .resetByClient : .resetByBackend)
             }
-        case .shutdownWriting(let side): shutdownWriting(flow, side)
+        case .shutdownWriting(let side):
+            if let plan = flow.plan { schedule(flow, at: idleDeadline(flow, plan)) }
+            shutdownWriting(flow, side)
         case .close: finish(flow, .completed)
         case .reset(let side): finish(flow, side == .client ? .resetByBackend : .resetByClient)
         }

@@ -8,11 +8,12 @@ import Synchronization
 /// What the control side tells a worker, and workers tell each other.
 enum WorkerMessage: Sendable {
     /// A connection that another worker took; two descriptors of the budget come with it.
-    case accepted(Int32, BindingID)
+    case accepted(Int32, RouteShared)
     case apply(TableUpdate, token: Int)
     /// A listening descriptor that is the worker's from now on.
-    case listen(Int32, BindingID)
+    case listen(Int32, RouteShared)
     case ping(Int)
+    /// Takes what waits at the ports, then closes them.
     case stopListening
     /// Ends all flows and the loop.
     case stop
@@ -45,10 +46,12 @@ final class WorkerShared: Sendable {
     let tableWait: UInt64
     /// Milliseconds for which a backend that refused is skipped.
     let skipTime: UInt64
+    /// Most milliseconds of silence of a flow that one side has ended.
+    let halfClosedIdle: UInt64
 
     init(
         loops: Int, control: Mailbox<ControlMessage>, budget: DescriptorBudget, tableWait: UInt64, skipTime: UInt64,
-        logger: Logger
+        halfClosedIdle: UInt64, logger: Logger
     ) {
         mailboxes = (0..<loops).map { _ in Mailbox() }
         endings = FlowEnding.allCases.map { _ in Atomic64() }
@@ -56,6 +59,7 @@ final class WorkerShared: Sendable {
         self.budget = budget
         self.tableWait = tableWait
         self.skipTime = skipTime
+        self.halfClosedIdle = halfClosedIdle
         self.logger = logger
     }
 }
@@ -83,7 +87,7 @@ final class Worker {
     var freeFlows: [Int] = []
     var wheel: TimingWheel
     var freeHandles: [UnsafeMutablePointer<uv_tcp_t>] = []
-    var resets: PendingResets?
+    let resets: PendingResets
     private var inbox: MailboxReceiver<WorkerMessage>?
     private var sweep: LoopTimer?
     private var resume: LoopTimer?
@@ -93,13 +97,13 @@ final class Worker {
         self.number = number
         self.shared = shared
         loop = try UVLoop()
+        resets = PendingResets(loop: loop, budget: shared.budget)
         buffer = .allocate(capacity: Self.bufferSize)
         wheel = TimingWheel(tick: Self.sweepTick, slots: 256, now: loop.now)
         loop.raw.pointee.data = Unmanaged.passUnretained(self).toOpaque()
         inbox = try MailboxReceiver(shared.mailboxes[number], loop: loop) { [unowned self] in receive($0) }
         sweep = LoopTimer(loop: loop) { [unowned self] in sweepFlows() }
         resume = LoopTimer(loop: loop) { [unowned self] in resumeListeners() }
-        resets = PendingResets(loop: loop)
     }
 
     /// Runs until the worker was told to stop.
@@ -112,13 +116,15 @@ final class Worker {
 
     private func receive(_ message: WorkerMessage) {
         switch message {
-        case .accepted(let descriptor, let binding): adopt(descriptor, binding)
+        case .accepted(let descriptor, let route): adopt(descriptor, route)
         case .apply(let update, let token):
             apply(update)
             shared.control.send(.applied(token))
-        case .listen(let descriptor, let binding): listen(OwnedFD(descriptor), binding)
+        case .listen(let descriptor, let route): listen(OwnedFD(descriptor), route)
         case .ping(let token): shared.control.send(.pong(token))
-        case .stopListening: closeListeners()
+        case .stopListening:
+            for listener in listeners.values { listener.accept() }
+            closeListeners()
         case .stop: stop()
         }
     }
@@ -134,13 +140,12 @@ final class Worker {
         }
     }
 
-    private func listen(_ descriptor: consuming OwnedFD, _ binding: BindingID) {
+    private func listen(_ descriptor: consuming OwnedFD, _ route: RouteShared) {
         guard !isStopping else { return }
         do throws(UVError) {
-            listeners[binding] = try Listener(worker: self, descriptor, binding)
+            listeners[route.binding] = try Listener(worker: self, descriptor, route)
         } catch {
-            // The descriptor is ours and fresh: only a bug leads here.
-            shared.logger.critical("a listener can't be watched", metadata: ["error": "\(error)"])
+            shared.control.send(.notListening(route.binding, error.description))
         }
     }
 
@@ -158,16 +163,14 @@ final class Worker {
         }
         sweep?.close()
         resume?.close()
-        resets?.close()
+        resets.close()
         for message in inbox?.close() ?? [] { discard(message) }
     }
 
     /// Descriptors in messages that came too late are still ours to close.
     private func discard(_ message: WorkerMessage) {
         switch message {
-        case .accepted(let descriptor, _):
-            Glibc.close(descriptor)
-            shared.budget.give(2)
+        case .accepted(let descriptor, let route): turnAway(descriptor, route)
         case .listen(let descriptor, _): Glibc.close(descriptor)
         default: break
         }
@@ -175,15 +178,19 @@ final class Worker {
 
     // MARK: - Listeners
 
-    /// Out of descriptors: leaves connections in the kernel's queues for a moment.
-    func pauseListeners(_ reason: String) {
-        for listener in listeners.values { listener.pause() }
+    /// Leaves this port's connections in the kernel's queue for a moment. The others find out for themselves.
+    func pause(_ listener: Listener, _ route: RouteShared, _ reason: String) {
+        listener.pause()
         if let resume, !resume.isActive { resume.start(after: 100) }
-        if shared.budget.shouldReport() {
-            shared.logger.warning(
-                "no more connections are taken until others end; further such pauses are not logged",
-                metadata: ["reason": "\(reason)"])
+        guard shared.budget.paused(now: loop.now) else { return }
+        var metadata: Logger.Metadata = ["reason": "\(reason)", "descriptors": "\(shared.budget.used)"]
+        if let plan = routes[route.binding] {
+            metadata["app"] = "\(plan.app)"
+            metadata["binding"] = "\(plan.name)"
         }
+        shared.logger.warning(
+            "connections wait until others end; raise the router's limit of open files if they are all wanted",
+            metadata: metadata)
     }
 
     private func resumeListeners() {
@@ -215,9 +222,18 @@ final class Worker {
             } else {
                 schedule(flow, at: flow.deadline)
             }
+        case .lacking:
+            if now >= flow.deadline { finish(flow, .internal) } else { connectNext(flow) }
         case .relaying:
-            let due = flow.lastActivity + (flow.plan?.idleMilliseconds ?? 0)
+            guard let plan = flow.plan else { return finish(flow, .internal) }
+            let due = idleDeadline(flow, plan)
             if now >= due { finish(flow, .idle) } else { schedule(flow, at: due) }
         }
+    }
+
+    /// A flow that one side has ended is often one that the other side forgot.
+    func idleDeadline(_ flow: Flow, _ plan: RoutePlan) -> UInt64 {
+        let isHalf = flow.relay.fromClient == .finished || flow.relay.fromBackend == .finished
+        return flow.lastActivity + (isHalf ? min(plan.idleMilliseconds, shared.halfClosedIdle) : plan.idleMilliseconds)
     }
 }

@@ -62,7 +62,9 @@ extension Planner {
         if container.ready && container.state == .running {
             // A process without ports is ready as soon as it runs; in a rollout it has to prove a little more than that.
             let settled = row.since.adding(seconds: input.settings.settleSeconds)
-            if row.release == candidate?.version, bindings(of: row.type).isEmpty, now < settled {
+            if row.release == candidate?.version, bindings(of: row.type).isEmpty,
+                !isOver(settled, of: input.settings.settleSeconds)
+            {
                 wake(at: settled)
             } else {
                 actions.append(.markUp(row.id, container))
@@ -72,7 +74,7 @@ extension Planner {
         // In a rollout the release is given up as a whole, see decideRollout.
         guard row.release != candidate?.version else { return }
         let deadline = row.since.adding(seconds: input.settings.bootTimeoutSeconds)
-        if now >= deadline {
+        if isOver(deadline, of: input.settings.bootTimeoutSeconds) {
             let seen = StartProblem.notListening(
                 row, container, bindings: bindings(of: row.type), bootTimeoutSeconds: input.settings.bootTimeoutSeconds)
             crashed(row, exitCode: nil, reason: seen)
@@ -86,7 +88,7 @@ extension Planner {
             return
         }
         let stableAt = upAt.adding(seconds: CrashBackoff.stableAfterSeconds)
-        if now >= stableAt {
+        if isOver(stableAt, of: CrashBackoff.stableAfterSeconds) {
             actions.append(.resetSlot(type: row.type, index: row.index))
         } else {
             wake(at: stableAt)
@@ -147,21 +149,25 @@ extension Planner {
             actions.append(.markExited(row.id, exitCode: container.exitCode))
             return
         }
-        let ports = bindings(of: row.type)
-        guard let revision = row.unroutedRevision, row.upAt != nil, !ports.isEmpty else {
+        guard let revision = row.unroutedRevision, row.upAt != nil, row.wasRouted else {
             stop(row.id)
-            return
-        }
-        let drain = Double(ports.map(\.drainSeconds).max() ?? 0)
-        guard let stopAt = row.stopAt else {
-            actions.append(.setStopAt(row.id, row.since.adding(seconds: drain)))
             return
         }
         guard routersReached(revision) else {
             wakeForRouters()
             return
         }
-        if now >= stopAt || !mayHaveFlows(row.id, revision) {
+        guard mayHaveFlows(row.id, revision) else {
+            stop(row.id)
+            return
+        }
+        // The flows have their time from the moment on at which no new ones come.
+        let drain = Double(bindings(of: row.type).map(\.drainSeconds).max() ?? PortBinding.defaultDrainSeconds)
+        guard let stopAt = row.stopAt else {
+            actions.append(.setStopAt(row.id, now.adding(seconds: drain)))
+            return
+        }
+        if isOver(stopAt, of: drain) {
             stop(row.id)
         } else {
             wake(at: stopAt)

@@ -3,11 +3,11 @@ import Domain
 /// Operations are concluded when what they asked for is so, or can't become so.
 extension Planner {
     /// A call for a number of processes fails after this many boot timeouts; the platform goes on trying.
-    private static let patience = 3.0
+    static let patience = 3.0
 
     mutating func concludeOperations() {
         if snapshot.app.deleting {
-            if snapshot.instances.isEmpty && observed.isEmpty {
+            if snapshot.instances.isEmpty && observed.isEmpty && !snapshot.hasActiveBuild && !input.buildRuns {
                 actions.append(
                     .removeApp(operations: snapshot.operations.filter { $0.kind == .deleteApp }.map(\.id)))
             }
@@ -28,8 +28,8 @@ extension Planner {
         var serving = 0
         var problem: String?
         for target in targets {
-            wanted += target.quantity
-            for index in 1...target.quantity {
+            for index in 1...target.quantity where operation.concerns(target.type, index) {
+                wanted += 1
                 let live = live(target.type, index)
                 if live.contains(where: { isServing($0) && !$0.replaceRequested }) {
                     serving += 1
@@ -38,8 +38,9 @@ extension Planner {
                 }
             }
         }
-        let isReplaced = !snapshot.instances.contains { $0.replaceRequested && Self.isLive($0) }
-        let isSurplusGone = !snapshot.instances.contains { Self.isLive($0) && !isWanted($0) }
+        let concerned = snapshot.instances.filter { Self.isLive($0) && operation.concerns($0.type, $0.index) }
+        let isReplaced = !concerned.contains { $0.replaceRequested }
+        let isSurplusGone = concerned.allSatisfy(isWanted)
         if serving == wanted && (surplusMatters ? isSurplusGone : isReplaced) {
             actions.append(.finishOperation(operation.id, state: .completed, error: nil))
             return
@@ -47,10 +48,12 @@ extension Planner {
         let deadline = operation.startedAt.adding(seconds: Self.patience * input.settings.bootTimeoutSeconds)
         if let problem {
             fail(operation, problem)
-        } else if now >= deadline && candidate == nil {
-            fail(
-                operation,
-                "\(serving) of \(wanted) processes are up after \(Int(now.seconds(since: operation.startedAt))) s")
+        } else if isOver(deadline, of: Self.patience * input.settings.bootTimeoutSeconds) && candidate == nil {
+            let reasons = concerned.sorted { ($0.type, $0.index) < ($1.type, $1.index) }.compactMap { row in
+                input.startErrors[row.id].map { "; \(row.name) could not be started: \($0)" }
+            }
+            let seconds = Int(max(0, now.seconds(since: operation.startedAt)))
+            fail(operation, "\(serving) of \(wanted) processes are up after \(seconds) s\(reasons.first ?? "")")
         } else {
             wake(at: deadline)
             progress(of: operation.id, serving, wanted)

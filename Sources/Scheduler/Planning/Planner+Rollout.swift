@@ -43,19 +43,28 @@ extension Planner {
         if crashes.count >= Self.candidateStarts, let last = crashes.last {
             return (StartProblem.crash(last), last.id)
         }
-        for row in live(type, index) where row.state == .starting && isCandidate(version: row.release) {
-            let container = observed[row.id]
-            if let container, container.ready { continue }
+        let timeout = input.settings.bootTimeoutSeconds
+        for row in live(type, index) where isCandidate(version: row.release) {
             // The second start has what the first one left of the time.
-            let begin = crashes.filter { $0.upAt == nil }.map(\.createdAt).min() ?? row.since
-            let deadline = min(begin, row.since).adding(seconds: input.settings.bootTimeoutSeconds)
-            if now < deadline {
-                wake(at: deadline)
-                continue
+            let begin = min(crashes.filter { $0.upAt == nil }.map(\.createdAt).min() ?? row.since, row.since)
+            let container = observed[row.id]
+            let summary: String
+            let limit: Double
+            switch row.state {
+            case .starting:
+                if let container, container.ready { continue }
+                limit = timeout
+                summary = StartProblem.notListening(
+                    row, container, bindings: bindings(of: type), bootTimeoutSeconds: timeout)
+            case .planned:
+                // One that was not refused may just be waiting for its turn.
+                limit = input.startErrors[row.id] == nil ? Self.patience * timeout : timeout
+                summary = StartProblem.notStarted(row, input.startErrors[row.id], seconds: limit)
+            default: continue
             }
-            let summary = StartProblem.notListening(
-                row, container, bindings: bindings(of: type), bootTimeoutSeconds: input.settings.bootTimeoutSeconds)
-            return (summary, row.id)
+            let deadline = begin.adding(seconds: limit)
+            if isOver(deadline, of: limit) { return (summary, row.id) }
+            wake(at: deadline)
         }
         return nil
     }

@@ -126,6 +126,10 @@ public struct Planner {
         return input.routers.allSatisfy { $0.revision >= revision }
     }
 
+    /// Whether a limit of `seconds` that ends at `end` is over. One that seems to have longer to go than it is long was set
+    /// before the wall clock was put back.
+    func isOver(_ end: Timestamp, of seconds: Double) -> Bool { now >= end || end.seconds(since: now) > seconds + 1 }
+
     mutating func wake(at time: Timestamp) {
         guard time > now else { return }
         wakeAt = min(wakeAt ?? time, time)

@@ -51,6 +51,8 @@ public struct PlannerInput: Sendable {
     /// The app's processes as the engine sees them, builds left out. Nil while the engine is away: then nothing is planned,
     /// because nothing may be stopped or given up for lost on no evidence.
     public var observed: [InstanceID: ContainerObservation]?
+    /// A build container of the app has a process that lives.
+    public var buildRuns: Bool
     /// Every router that may still route.
     public var routers: [RouterFact]
     /// Revision at which an instance came into the table, where known.
@@ -61,21 +63,27 @@ public struct PlannerInput: Sendable {
     public var busy: Set<InstanceID>
     /// Instances that the engine refused to start for a reason that trying again does not change.
     public var startFailures: [InstanceID: String]
+    /// Why the last attempt to start an instance failed that is tried again.
+    public var startErrors: [InstanceID: String]
     public var now: Timestamp
     public var settings: SchedulerSettings
 
     public init(
-        snapshot: AppSnapshot?, observed: [InstanceID: ContainerObservation]?, routers: [RouterFact] = [],
-        upRevisions: [InstanceID: Int64] = [:], baseRevision: Int64 = 0, busy: Set<InstanceID> = [],
-        startFailures: [InstanceID: String] = [:], now: Timestamp, settings: SchedulerSettings = SchedulerSettings()
+        snapshot: AppSnapshot?, observed: [InstanceID: ContainerObservation]?, buildRuns: Bool = false,
+        routers: [RouterFact] = [], upRevisions: [InstanceID: Int64] = [:], baseRevision: Int64 = 0,
+        busy: Set<InstanceID> = [],
+        startFailures: [InstanceID: String] = [:], startErrors: [InstanceID: String] = [:], now: Timestamp,
+        settings: SchedulerSettings = SchedulerSettings()
     ) {
         self.snapshot = snapshot
         self.observed = observed
+        self.buildRuns = buildRuns
         self.routers = routers
         self.upRevisions = upRevisions
         self.baseRevision = baseRevision
         self.busy = busy
         self.startFailures = startFailures
+        self.startErrors = startErrors
         self.now = now
         self.settings = settings
     }

@@ -24,6 +24,12 @@ enum StartProblem {
         return "\(row.name) \(reason)\(moment)"
     }
 
+    /// A process that the engine did not get started in time.
+    static func notStarted(_ row: ProcessInstance, _ error: String?, seconds: Double) -> String {
+        let what = "\(row.name) could not be started within \(Int(seconds.rounded())) s"
+        return "\(what): \(error ?? "the engine is still busy with it; see: paasctl status")"
+    }
+
     /// What is seen on the ports of a process that never became ready.
     static func notListening(
         _ row: ProcessInstance, _ container: ContainerObservation?, bindings: [PortBinding], bootTimeoutSeconds: Double

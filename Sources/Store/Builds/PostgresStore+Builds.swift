@@ -86,7 +86,13 @@ extension PostgresStore: BuildStore {
                 """
                 select b.* from builds b join releases r on r.app_id = b.app_id and r.version = b.release
                 where b.state = 'succeeded' and not b.ref_moved and b.source->>'kind' = 'push'
-                    and (r.was_current or (b.options->>'noWait')::boolean)
+                    and (r.was_current or (b.options->>'noWait')::boolean or (
+                        -- Its code became current with a config that was changed in the midst of its rollout.
+                        r.state = 'superseded' and exists (select 1 from releases n
+                            where n.app_id = r.app_id and n.version > r.version and n.was_current
+                                and not exists (select 1 from releases x
+                                    where x.app_id = r.app_id and x.version > r.version and x.version <= n.version
+                                        and (x.slug <> r.slug or x.commit_id is distinct from r.commit_id)))))
                 order by b.created_at, b.number, b.id
                 """
             ).map { try Build($0) }

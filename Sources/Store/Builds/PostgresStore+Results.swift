@@ -6,7 +6,10 @@ extension PostgresStore {
         try await write(now: slug.createdAt) { transaction in
             _ = try transaction.lockBuild(id)
             try transaction.writeSlug(slug)
-            try transaction.session.run("update builds set slug = \(slug.digest) where id = \(id)")
+            try transaction.session.run(
+                """
+                update builds set slug = \(slug.digest), process_types = \(JSON(slug.processTypes)) where id = \(id)
+                """)
         }
     }
 
@@ -38,8 +41,8 @@ extension PostgresStore {
             let refMoved = build.source.kind != .push || build.options.buildOnly
             try session.run(
                 """
-                update builds set state = 'succeeded', slug = \(slug.digest), release = \(release?.version),
-                    ref_moved = \(refMoved), finished_at = \(now), started_at = coalesce(started_at, \(now))
+                update builds set state = 'succeeded', slug = \(slug.digest),
+                    process_types = \(JSON(slug.processTypes)), release = \(release?.version), ref_moved = \(refMoved), finished_at = \(now), started_at = coalesce(started_at, \(now))
                 where id = \(id)
                 """)
             if let operation = build.operation { try transaction.closeOperation(operation, .completed) }
@@ -102,11 +105,9 @@ extension StoreTransaction {
     fileprivate func writeSlug(_ slug: Slug) throws {
         try session.run(
             """
-            insert into slugs (digest, stack, size_bytes, image_bytes, process_types, created_at)
-            values (\(slug.digest), \(slug.stack), \(slug.sizeBytes), \(slug.imageBytes),
-                \(JSON(slug.processTypes)), \(slug.createdAt))
-            on conflict (digest) do update set image_bytes = excluded.image_bytes,
-                process_types = excluded.process_types, stack = excluded.stack
+            insert into slugs (digest, size_bytes, image_bytes, created_at)
+            values (\(slug.digest), \(slug.sizeBytes), \(slug.imageBytes), \(slug.createdAt))
+            on conflict (digest) do update set image_bytes = excluded.image_bytes
             """)
     }
 }

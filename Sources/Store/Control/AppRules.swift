@@ -3,19 +3,25 @@ import Domain
 /// What an app's settings may be.
 enum AppRules {
     static func validate(labels: [String: String]) throws(PaaSError) {
-        guard labels.count <= 64 else { throw PaaSError(.invalid, "an app can have at most 64 labels") }
+        guard labels.count <= Limits.labels else {
+            throw PaaSError(.invalid, "an app can have at most \(Limits.labels) labels")
+        }
         for (key, value) in labels {
-            guard !key.isEmpty, key.utf8.count <= 63, value.utf8.count <= 255, isPlain(key), isPlain(value) else {
+            guard !key.isEmpty, key.utf8.count <= Limits.labelKeyBytes, value.utf8.count <= Limits.labelValueBytes,
+                isPlain(key), isPlain(value)
+            else {
                 throw PaaSError(
                     .invalid,
-                    "label \(Names.quoted(key)) is not allowed: a key has 1 to 63 bytes, a value up to 255, without control characters",
+                    "label \(Names.quoted(key)) is not allowed: a key has 1 to \(Limits.labelKeyBytes) bytes, a value up to \(Limits.labelValueBytes), without control characters",
                     invalidParameters: [.init(name: "labels", reason: "key or value not allowed")])
             }
         }
     }
 
     static func validate(buildpacks: [String]) throws(PaaSError) {
-        guard buildpacks.count <= 20 else { throw PaaSError(.invalid, "an app can have at most 20 buildpacks") }
+        guard buildpacks.count <= Limits.buildpacks else {
+            throw PaaSError(.invalid, "an app can have at most \(Limits.buildpacks) buildpacks")
+        }
         for buildpack in buildpacks {
             guard !buildpack.isEmpty, buildpack.utf8.count <= 1024, isPlain(buildpack) else {
                 throw PaaSError(

@@ -43,6 +43,7 @@ extension PostgresStore {
         guard actor.mayChangeApps else {
             throw PaaSError(.forbidden, "role \(actor.role.rawValue) may look, not change; use another token")
         }
+        let capacity = capacity
         return try await write(now: now) { transaction in
             let session = transaction.session
             try session.run("select pg_advisory_xact_lock(\(Migrations.allocationLockKey))")
@@ -64,6 +65,12 @@ extension PostgresStore {
                         (select 1 from apps n where n.uid_slot = a.uid_slot + 1))) as free
                 """
             ).get("free")
+            guard slot < capacity.apps else {
+                throw PaaSError(
+                    .exhausted,
+                    "the host has uid ranges for \(capacity.apps) apps, and all are in use; delete an app, or ask the operator for a lower PAAS_UID_BASE"
+                )
+            }
             let app = App(
                 id: .random(), name: request.name, space: space.id, spaceName: space.name,
                 networkIndex: space.networkIndex, uidSlot: slot, stack: request.stack ?? Self.defaultStack,

@@ -52,19 +52,49 @@ extension PostgresStore {
                 [
                     "version": "\(version)", "set": set.joined(separator: ","), "unset": unset.joined(separator: ","),
                 ])
-            guard let number = app.currentRelease, let current = try session.findRelease(id, version: number) else {
+            // Before the first rollout has ended, the release that is on its way takes the change.
+            let current = try app.currentRelease.flatMap { try session.findRelease(id, version: $0) }
+            guard let base = try current ?? session.candidate(id) else {
                 let operation = try transaction.openOperation(
                     .config, app: app, target: "\(app.path)/config", completed: true)
                 return ConfigChange(vars: vars, version: version, release: nil, operation: operation)
             }
             let recipe = ReleaseRecipe(
-                slug: current.slug, stack: current.stack, commit: current.commit, processTypes: current.processTypes,
+                slug: base.slug, stack: base.stack, commit: base.commit, processTypes: base.processTypes,
                 configVersion: version, description: Self.describe(set: set, unset: unset), createdBy: actor.name)
             let made = try transaction.createRelease(recipe, app: app, operation: .config, portRange: portRange)
             return ConfigChange(
                 vars: vars, version: version, release: made.release.version, operation: made.operation)
         }
     }
+
+    public func configStatus(_ app: AppID) async throws(PaaSError) -> ConfigStatus {
+        try await read { session in
+            let row = try session.first("\(Self.configStatuses) where a.id = \(app)")
+            guard let row else { throw PaaSError(.notFound, "the app does not exist any more") }
+            return try ConfigStatus(row)
+        }
+    }
+
+    public func outdatedConfigs(for principal: Principal) async throws(PaaSError) -> [ConfigStatus] {
+        try await read { session in
+            try session.rows(
+                """
+                \(Self.configStatuses)
+                where not a.deleting and r.config_version <> a.config_version
+                    and (\(principal.space)::uuid is null or a.space_id = \(principal.space)) order by a.name
+                """
+            ).map { try ConfigStatus($0) }
+        }
+    }
+
+    private static let configStatuses: SQL = """
+        select a.name, a.config_version as wanted, r.config_version as running, n.version as release, n.state
+        from apps a left join releases r on r.app_id = a.id and r.version = a.current_release
+            left join lateral (select version, state from releases w
+                where w.app_id = a.id and w.config_version = a.config_version
+                order by w.version desc limit 1) n on true
+        """
 
     static func vars(_ session: PostgresSession, _ sealer: ConfigSealer, _ app: AppID, _ version: Int) throws
         -> ConfigVars
@@ -108,5 +138,14 @@ extension PostgresStore {
     private static func list(_ keys: [String]) -> String {
         keys.count > 5
             ? keys.prefix(5).joined(separator: ", ") + " and \(keys.count - 5) more" : keys.joined(separator: ", ")
+    }
+}
+
+extension ConfigStatus {
+    fileprivate init(_ row: PostgresRow) throws(PostgresError) {
+        self.init(
+            app: try row.get("name"), wantedVersion: try row.get("wanted"), runningVersion: try row.get("running"),
+            release: try row.get("release"),
+            releaseState: try row.get("state", as: String?.self).flatMap { Release.State(rawValue: $0) })
     }
 }

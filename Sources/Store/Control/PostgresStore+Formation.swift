@@ -2,9 +2,6 @@ public import Domain
 import Postgres
 
 extension PostgresStore {
-    static let memoryRange: ClosedRange<Int64> = (16 << 20)...(1 << 40)
-    static let cpuRange = 10...1_024_000
-
     public func formation(_ app: AppID) async throws(PaaSError) -> (entries: Formation, generation: Int64) {
         try await read { session in
             let app = try session.app(app)
@@ -42,26 +39,37 @@ extension PostgresStore {
                 entries[type] = entry
             }
             let target = "\(app.path)/formation"
+            let scope = changes.keys.sorted()
+            let open = try transaction.openOperations(app, .scale).filter { operation in
+                operation.scope.isEmpty || operation.scope.contains(where: scope.contains)
+            }
             if entries == before {
-                if let row = try session.first(
-                    """
-                    select * from operations where app_id = \(id) and kind = 'scale' and finished_at is null
-                    order by started_at desc limit 1
-                    """)
-                {
-                    return (entries, app.generation, try Operation(row))
-                }
-                let operation = try transaction.openOperation(.scale, app: app, target: target, completed: true)
+                if let newest = open.first { return (entries, app.generation, newest) }
+                let operation = try transaction.openOperation(
+                    .scale, app: app, target: target, scope: scope, completed: true)
                 return (entries, app.generation, operation)
             }
-            for (type, entry) in entries where before[type] != entry {
+            for (type, entry) in entries.sorted(by: { $0.key < $1.key }) where before[type] != entry {
                 try transaction.writeFormation(app, type: type, entry)
+                // A place that is given up has no history for whoever asks for it again.
+                try session.run(
+                    "delete from slots where app_id = \(id) and type = \(type) and index > \(entry.quantity)")
+                // What runs got its limits when it was started.
+                if let old = before[type], (old.memoryBytes, old.cpuMillis) != (entry.memoryBytes, entry.cpuMillis) {
+                    _ = try transaction.askForReplacement(in: app, type: type, index: nil)
+                }
             }
             try session.run(
                 "update apps set generation = generation + 1, updated_at = \(now) where id = \(id)")
-            try transaction.cancelOperations(app, .scale, because: "a newer change of the formation took its place")
+            for operation in open {
+                try transaction.closeOperation(
+                    operation.id, .cancelled,
+                    error: ErrorReport(
+                        code: .cancelled, message: "a newer change of the formation took its place"))
+            }
             // Without a release there is nothing to start or stop.
-            let operation = try transaction.openOperation(.scale, app: app, target: target, completed: known == nil)
+            let operation = try transaction.openOperation(
+                .scale, app: app, target: target, scope: scope, completed: known == nil)
             transaction.record(
                 "formation.changed", app: app, actor: actor.name,
                 changes.reduce(into: ["generation": "\(app.generation + 1)"]) { data, change in
@@ -83,11 +91,15 @@ extension PostgresStore {
         if let quantity = change.quantity, !(0...FormationEntry.maximumQuantity).contains(quantity) {
             throw refuse("the quantity", "must be from 0 to \(FormationEntry.maximumQuantity)")
         }
-        if let memory = change.memoryBytes, !memoryRange.contains(memory) {
-            throw refuse("the memory", "must be from 16Mi to 1Ti")
+        if let memory = change.memoryBytes, !Limits.memoryBytes.contains(memory) {
+            throw refuse("the memory", "must be \(Limits.memoryText)")
         }
-        if let cpu = change.cpuMillis, !cpuRange.contains(cpu) {
-            throw refuse("the cpu", "must be from 0.01 to 1024 cores")
+        if let cpu = change.cpuMillis, !Limits.cpuMillis.contains(cpu) {
+            throw refuse("the cpu", "must be \(Limits.cpuText)")
+        }
+        if change.qos == .guaranteed {
+            throw refuse(
+                "the qos", "can't be guaranteed: this version reserves nothing; leave it out, or use burstable")
         }
     }
 }

@@ -3,7 +3,8 @@ import Postgres
 
 extension PostgresStore {
     public static let maximumPortsOfApp = 64
-    public static let maximumDrainSeconds = 3600
+    /// For so long a number that a router could not open is given to nobody who asks for any.
+    static let refusedPortSeconds: Double = 3600
 
     public func ports(_ app: AppID) async throws(PaaSError) -> [PortBinding] {
         try await read { try $0.ports(app) }
@@ -14,9 +15,9 @@ extension PostgresStore {
     ) async throws(PaaSError) -> (port: PortBinding, created: Bool) {
         try Names.validateShort(request.name, "port")
         if let type = request.processType { try Names.validateShort(type, "process type") }
-        if let drain = request.drainSeconds, !(0...Self.maximumDrainSeconds).contains(drain) {
+        if let drain = request.drainSeconds, !Limits.drainSeconds.contains(drain) {
             throw PaaSError(
-                .invalid, "drainSeconds must be from 0 to \(Self.maximumDrainSeconds)",
+                .invalid, "drainSeconds must be from 0 to \(Limits.drainSeconds.upperBound)",
                 invalidParameters: [.init(name: "drainSeconds", reason: "out of range")])
         }
         if request.targetPort == 0 || request.publicPort == 0 {
@@ -34,10 +35,9 @@ extension PostgresStore {
                     "app \(app.name) has \(Self.maximumPortsOfApp) ports, which is the most; remove one first")
             }
             let type = try transaction.processType(of: request, app: app)
-            let port = try transaction.insertPort(app, request, type: type, range: range, actor: actor.name)
             // What runs already was started without PORT and can't listen there.
             _ = try transaction.askForReplacement(in: app, type: type, index: nil)
-            return (port, true)
+            return (try transaction.insertPort(app, request, type: type, range: range, actor: actor.name), true)
         }
     }
 
@@ -107,11 +107,14 @@ extension StoreTransaction {
         return changed
     }
 
-    /// A new binding of a locked app. The routing revision is raised first: its lock also makes those who look for a free
-    /// number take turns.
+    /// A new binding of a locked app. The routing revision is raised before a number is chosen: its lock also makes those
+    /// who look for a free one take turns.
     func insertPort(
         _ app: App, _ request: PortRequest, type: String, range: ClosedRange<UInt16>, actor: String
     ) throws -> PortBinding {
+        // What is up is routed from now on, and drained when it leaves.
+        try session.run(
+            "update instances set was_routed = true where app_id = \(app.id) and type = \(type) and state = 'up'")
         _ = try raiseRoutingRevision()
         let publicPort = try publicPort(request, app: app, range: range)
         let taken = Set(try session.ports(app.id).filter { $0.processType == type }.map(\.targetPort))
@@ -121,7 +124,8 @@ extension StoreTransaction {
         let port = PortBinding(
             id: .random(), app: app.id, name: request.name, protocol: request.protocol, processType: type,
             targetPort: target, publicPort: publicPort, affinity: request.affinity ?? .none,
-            proxyProtocol: request.proxyProtocol ?? .none, drainSeconds: request.drainSeconds ?? 30,
+            proxyProtocol: request.proxyProtocol ?? .none,
+            drainSeconds: request.drainSeconds ?? PortBinding.defaultDrainSeconds,
             plane: request.plane ?? .auto, createdAt: now)
         try session.run(
             """
@@ -140,13 +144,16 @@ extension StoreTransaction {
 
     private func publicPort(_ request: PortRequest, app: App, range: ClosedRange<UInt16>) throws -> UInt16 {
         guard let wanted = request.publicPort else {
-            let row = try session.one(
+            // The lowest free one; those that a router could not open lately only if there is no other.
+            let row = try session.first(
                 """
-                select min(n)::bigint as free
+                select n as free
                 from generate_series(\(range.lowerBound)::bigint, \(range.upperBound)::bigint) n
                 where not exists (select 1 from port_bindings p where p.public_port = n)
+                order by exists (select 1 from refused_ports f where f.public_port = n
+                    and f.refused_at > \(now.adding(seconds: -PostgresStore.refusedPortSeconds))), n limit 1
                 """)
-            guard let free: UInt16 = try row.get("free", as: UInt16?.self) else {
+            guard let free: UInt16 = try row?.get("free") else {
                 throw PaaSError(
                     .exhausted,
                     "all public ports from \(range.lowerBound) to \(range.upperBound) are in use; remove a port, or ask the operator for a larger PAAS_PORT_RANGE"

@@ -28,7 +28,7 @@ extension PostgresStore {
             }
             let target = name.map { "\(app.path)/processes/\($0)" } ?? "\(app.path)/processes"
             let operation = try transaction.openOperation(
-                .replaceProcess, app: app, target: target, completed: asked == 0)
+                .replaceProcess, app: app, target: target, scope: name.map { [$0] } ?? [], completed: asked == 0)
             transaction.record(
                 "process.replace-requested", app: app, actor: actor.name, ["process": name ?? "all"])
             return operation
@@ -73,6 +73,8 @@ extension StoreTransaction {
             update slots set restarts = 0, next_start_at = least(next_start_at, \(now))
             where app_id = \(app.id)
                 and (\(type)::text is null or type = \(type)) and (\(index)::bigint is null or index = \(index))
+                and exists (select 1 from formation_entries f where f.app_id = slots.app_id and f.type = slots.type
+                    and f.quantity >= slots.index)
             """
         ).affectedRows
         return marked + waiting

@@ -15,9 +15,7 @@ extension PostgresStore {
 
     public func release(_ app: AppID, version: Int) async throws(PaaSError) -> Release {
         try await read { session in
-            guard let release = try session.findRelease(app, version: version) else {
-                throw PaaSError(.notFound, "the app has no release v\(version); see: paasctl releases")
-            }
+            guard let release = try session.findRelease(app, version: version) else { throw Self.noRelease(version) }
             return release
         }
     }
@@ -25,8 +23,21 @@ extension PostgresStore {
     public func releaseState(_ app: AppID, version: Int) async throws(PaaSError) -> (
         state: Release.State, output: String?
     ) {
-        let release = try await release(app, version: version)
-        return (release.state, release.output)
+        try await read { session in
+            guard var release = try session.findRelease(app, version: version) else { throw Self.noRelease(version) }
+            // The same code again, with another config, in the midst of its rollout: what becomes of that one decides.
+            while release.state == .superseded, !release.wasCurrent,
+                let next = try session.findRelease(app, version: release.version + 1),
+                next.slug == release.slug, next.commit == release.commit
+            {
+                release = next
+            }
+            return (release.state, release.output)
+        }
+    }
+
+    private static func noRelease(_ version: Int) -> PaaSError {
+        PaaSError(.notFound, "the app has no release v\(version); see: paasctl releases")
     }
 
     public func rollback(_ id: AppID, to version: Int?, actor: Principal, now: Timestamp) async throws(PaaSError) -> (
@@ -83,15 +94,13 @@ extension PostgresStore {
             guard
                 let row = try session.first(
                     """
-                    select s.stack, s.process_types, coalesce(
-                            (select r.commit_id from releases r where r.app_id = \(id) and r.slug = s.digest
-                                order by r.version desc limit 1),
-                            (select b.source->>'commit' from builds b where b.app_id = \(id) and b.slug = s.digest
-                                order by b.number desc limit 1)) as commit_id
-                    from slugs s where s.digest = \(digest) and (
-                        exists (select 1 from releases r where r.app_id = \(id) and r.slug = s.digest)
-                        or exists (select 1 from builds b where b.app_id = \(id) and b.slug = s.digest
-                            and b.state = 'succeeded'))
+                    select stack, process_types, commit_id from (
+                        select 0 as rank, version as number, stack, process_types, commit_id
+                        from releases where app_id = \(id) and slug = \(digest)
+                        union all
+                        select 1, number, stack, process_types, source->>'commit'
+                        from builds where app_id = \(id) and slug = \(digest) and state = 'succeeded'
+                    ) made order by rank, number desc limit 1
                     """)
             else {
                 throw PaaSError(.notFound, "app \(app.name) has no slug \(digest); see: paasctl builds")

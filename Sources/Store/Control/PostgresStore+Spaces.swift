@@ -16,11 +16,12 @@ extension PostgresStore {
         space: Space, created: Bool
     ) {
         try Names.validate(name, "space")
+        let capacity = capacity
         return try await write(now: now) { transaction in
             let session = transaction.session
             try session.run("select pg_advisory_xact_lock(\(Migrations.allocationLockKey))")
             if let space = try session.findSpace(named: name), actor.maySee(space: space.id) { return (space, false) }
-            guard actor.space == nil, actor.role == .admin || actor.role == .operator else {
+            guard actor.mayMakeSpaces else {
                 throw PaaSError(
                     .forbidden, "only admin and operator tokens without a space make spaces; use one of those")
             }
@@ -31,6 +32,12 @@ extension PostgresStore {
                         (select 1 from spaces n where n.network_index = s.network_index + 1))) as free
                 """
             ).get("free")
+            guard index < capacity.spaces else {
+                throw PaaSError(
+                    .exhausted,
+                    "PAAS_SUBNETS has room for \(capacity.spaces) spaces, and all are in use; use one of them, or ask the operator for a larger IPv4 network"
+                )
+            }
             let space = Space(id: .random(), name: name, networkIndex: index, createdAt: now)
             try session.run(
                 """

@@ -105,18 +105,33 @@ extension StoreTransaction {
         }
     }
 
-    func openOperation(_ kind: Operation.Kind, app: App, target: String, completed: Bool = false) throws -> Operation {
+    /// - Parameter scope: the process types or processes that it is about; empty: all of the app.
+    func openOperation(
+        _ kind: Operation.Kind, app: App, target: String, scope: [String] = [], completed: Bool = false
+    ) throws -> Operation {
         let operation = Operation(
-            id: .random(), kind: kind, app: app.id, target: target, state: completed ? .completed : .starting,
-            progress: completed ? 1 : 0, startedAt: now, finishedAt: completed ? now : nil)
+            id: .random(), kind: kind, app: app.id, target: target, scope: scope,
+            state: completed ? .completed : .starting, progress: completed ? 1 : 0, startedAt: now,
+            finishedAt: completed ? now : nil)
         try session.run(
             """
-            insert into operations (id, kind, app_id, space_id, target, state, automatic, progress, started_at,
+            insert into operations (id, kind, app_id, space_id, target, scope, state, automatic, progress, started_at,
                 finished_at)
-            values (\(operation.id), \(kind.rawValue), \(app.id), \(app.space), \(target), \(operation.state.rawValue),
-                \(operation.automatic), \(operation.progress), \(now), \(operation.finishedAt))
+            values (\(operation.id), \(kind.rawValue), \(app.id), \(app.space), \(target), \(JSON(scope)),
+                \(operation.state.rawValue), \(operation.automatic), \(operation.progress), \(now),
+                \(operation.finishedAt))
             """)
         return operation
+    }
+
+    /// What is under way of one kind, newest first.
+    func openOperations(_ app: App, _ kind: Operation.Kind) throws -> [Operation] {
+        try session.rows(
+            """
+            select * from operations where app_id = \(app.id) and kind = \(kind.rawValue) and finished_at is null
+            order by started_at desc, id
+            """
+        ).map { try Operation($0) }
     }
 
     /// Ends an operation unless it has ended.

@@ -2,13 +2,31 @@ public import Domain
 import Postgres
 import Synchronization
 
+/// The time in which one paasd is in charge.
+public struct WriterTerm: Sendable, Hashable {
+    /// Carried by every plan and every call of the engine.
+    public var epoch: Int64
+    /// Identity of the database.
+    public var platformID: String
+    /// The database knew less than was known outside it: it was restored from an older state.
+    public var wasBehind: Bool
+}
+
 extension PostgresStore {
     /// Becomes the one writer: takes the writer's lock on a connection of its own, brings the schema up to date, checks
-    /// the encryption key and raises the epoch. Call once, at start.
-    /// - Parameter waitSeconds: how long to wait for another paasd that holds the lock.
-    /// - Returns: the new epoch, to be carried by every plan and every call of the engine.
-    /// - Throws: `conflict` if another paasd runs on this database, `invalid` for a key that is not this database's.
-    public func beginEpoch(waitSeconds: Double = 10) async throws(PaaSError) -> Int64 {
+    /// the encryption key and raises the epoch above every earlier one. Call once, at start.
+    ///
+    /// The routing table gets a new identity: the revisions of a database that was restored may have been used before for
+    /// other tables, and routers follow them only within one identity.
+    /// - Parameters:
+    ///   - known: the newest epoch that is known outside the database.
+    ///   - expected: identity of the database that the data directory belongs to; nil: any.
+    ///   - waitSeconds: how long to wait for another paasd that holds the lock.
+    /// - Throws: `conflict` if another paasd runs on this database, `invalid` for a key that is not this database's and
+    ///   for another database than the expected one; then nothing was changed.
+    public func beginEpoch(atLeast known: Int64 = 0, platformID expected: String? = nil, waitSeconds: Double = 10)
+        async throws(PaaSError) -> WriterTerm
+    {
         let lock: PostgresAdvisoryLock?
         do {
             lock = try await PostgresAdvisoryLock.acquire(
@@ -19,37 +37,51 @@ extension PostgresStore {
         guard let lock else {
             throw PaaSError(.conflict, "another paasd runs on this database; stop it first")
         }
-        let epoch: Int64
+        let term: WriterTerm
         do throws(PaaSError) {
             try await migrate()
-            epoch = try await raiseEpoch()
+            term = try await raiseEpoch(above: known, platformID: expected)
         } catch {
             lock.release()
             throw error
         }
+        ownEpoch.withLock { $0 = term.epoch }
         writer.hold(lock)
         let store = WeakStore(self)
-        Task { await Self.keepLock(lock, epoch: epoch, store: store) }
-        return epoch
+        Task { await Self.keepLock(lock, epoch: term.epoch, store: store) }
+        return term
     }
 
     /// Returns true once another paasd has taken over (this one must end: everything it writes is refused as `stale`), false
     /// once the store was closed. A restart of the database alone is no reason: the lock is taken again.
     public func waitUntilSuperseded() async -> Bool { await writer.wait() }
 
-    private func raiseEpoch() async throws(PaaSError) -> Int64 {
+    private func raiseEpoch(above known: Int64, platformID expected: String?) async throws(PaaSError) -> WriterTerm {
+        guard (0..<Int64.max / 2).contains(known) else {
+            throw PaaSError(.invalid, "\(known) is no epoch; remove the damaged file that names it")
+        }
         let check = keyCheck
-        return try await write(now: .now()) { transaction in
-            let row = try transaction.session.one("select key_check from platform for no key update")
-            if let known: [UInt8] = try row.get("key_check"), known != check {
+        return try await writeUnfenced(now: .now()) { transaction in
+            let row = try transaction.session.one(
+                "select platform_id::text as platform_id, epoch, key_check from platform for no key update")
+            let platformID: String = try row.get("platform_id")
+            if let expected, expected != platformID {
+                throw PaaSError(
+                    .invalid,
+                    "this database belongs to platform \(platformID), the data directory to \(expected); start with the right database (PAAS_DATABASE_URL) or with the right data directory (PAAS_DATA_DIR)"
+                )
+            }
+            if let key: [UInt8] = try row.get("key_check"), key != check {
                 throw PaaSError(
                     .invalid,
                     "this database was written with another encryption key; put the right secret.key back, or use another database"
                 )
             }
-            return try transaction.session.one(
-                "update platform set epoch = epoch + 1, key_check = \(check) returning epoch"
-            ).get("epoch")
+            let before: Int64 = try row.get("epoch")
+            let epoch = max(before, known) + 1
+            try transaction.session.run(
+                "update platform set epoch = \(epoch), table_id = gen_random_uuid(), key_check = \(check)")
+            return WriterTerm(epoch: epoch, platformID: platformID, wasBehind: known > before)
         }
     }
 
@@ -83,32 +115,7 @@ extension PostgresStore {
         }
     }
 
-    /// Identity of this platform and of its routing table.
-    public func identity() async throws(PaaSError) -> (platformID: String, tableID: String, epoch: Int64) {
-        try await read { session in
-            let row = try session.one(
-                "select platform_id::text as platform_id, table_id::text as table_id, epoch from platform")
-            return (try row.get("platform_id"), try row.get("table_id"), try row.get("epoch"))
-        }
-    }
-
-    /// Makes routers replace their table whatever its revision: after a restore from a backup.
-    public func renewTableID(epoch: Int64) async throws(PaaSError) {
-        try await write(now: .now()) { transaction in
-            let newest: Int64 = try transaction.session.one("select epoch from platform for no key update").get("epoch")
-            guard newest == epoch else { throw PaaSError(.stale, "epoch \(epoch) is over") }
-            try transaction.session.run("update platform set table_id = gen_random_uuid()")
-        }
-    }
-
-    /// Hints that events were appended; read them with `events(after:…)`. Ends when `listener` is closed.
-    public func eventListener() throws(PaaSError) -> PostgresListener {
-        do {
-            return try PostgresListener(configuration, channel: "slipway_events")
-        } catch {
-            throw Self.translate(error)
-        }
-    }
+    public func eventHints() -> AsyncStream<Void> { hints.follow() }
 }
 
 /// Lets the lock's keeper end with the store instead of keeping it alive.

@@ -1,5 +1,6 @@
 public import Domain
 public import Postgres
+import Synchronization
 
 /// The store on Postgres: every method one transaction. Without the database every method answers `unavailable`, and works
 /// again by itself once it is back.
@@ -14,15 +15,21 @@ public final class PostgresStore: Sendable {
     let keyCheck: [UInt8]
     let portRange: ClosedRange<UInt16>
     let configuration: PostgresConfiguration
+    let capacity: Capacity
     let writer = WriterLock()
+    let hints: EventHints
+    /// The epoch that this store writes in; nil before `beginEpoch`.
+    let ownEpoch = Mutex<Int64?>(nil)
 
     /// Connects lazily.
     /// - Parameters:
     ///   - key: encrypts config; the database remembers which key it was, and another one is refused.
     ///   - portRange: public ports for bindings that the platform makes itself.
+    ///   - capacity: how many apps and spaces the host has room for.
     /// - Throws: `invalid` if the database URL can't be read; `unavailable` if the system has no threads left.
     public init(
-        configuration: PostgresConfiguration, key: EncryptionKey, portRange: ClosedRange<UInt16>
+        configuration: PostgresConfiguration, key: EncryptionKey, portRange: ClosedRange<UInt16>,
+        capacity: Capacity
     ) throws(PaaSError) {
         do {
             pool = try PostgresPool(configuration)
@@ -34,6 +41,8 @@ public final class PostgresStore: Sendable {
         sealer = ConfigSealer(key)
         keyCheck = key.check
         self.portRange = portRange
+        self.capacity = capacity
+        hints = EventHints(configuration)
     }
 
     deinit { close() }
@@ -41,6 +50,7 @@ public final class PostgresStore: Sendable {
     /// Ends all connections, gives the writer's lock back.
     public func close() {
         writer.close()
+        hints.close()
         pool.close()
     }
 
@@ -54,7 +64,28 @@ public final class PostgresStore: Sendable {
     }
 
     /// One transaction that may change things. `body` may run several times and has no other effect.
+    /// - Throws: `stale` if another paasd has begun since, `unavailable` before this one has.
     func write<T: Sendable>(
+        now: Timestamp, _ body: @escaping @Sendable (StoreTransaction) throws -> T
+    ) async throws(PaaSError) -> T {
+        guard let epoch = ownEpoch.withLock({ $0 }) else {
+            throw PaaSError(.unavailable, "the platform is still starting; retry")
+        }
+        return try await write(epoch: epoch, now: now, body)
+    }
+
+    /// The same in the epoch that the caller was told to be in charge of.
+    func write<T: Sendable>(
+        epoch: Int64, now: Timestamp, _ body: @escaping @Sendable (StoreTransaction) throws -> T
+    ) async throws(PaaSError) -> T {
+        try await writeUnfenced(now: now) { transaction in
+            try transaction.requireEpoch(epoch)
+            return try body(transaction)
+        }
+    }
+
+    /// The same for the one who is about to take charge.
+    func writeUnfenced<T: Sendable>(
         now: Timestamp, _ body: @escaping @Sendable (StoreTransaction) throws -> T
     ) async throws(PaaSError) -> T {
         do {
@@ -66,17 +97,6 @@ public final class PostgresStore: Sendable {
             }
         } catch {
             throw Self.translate(error)
-        }
-    }
-
-    /// The same by the one writer.
-    /// - Throws: `stale` if another paasd has begun since.
-    func write<T: Sendable>(
-        epoch: Int64, now: Timestamp, _ body: @escaping @Sendable (StoreTransaction) throws -> T
-    ) async throws(PaaSError) -> T {
-        try await write(now: now) { transaction in
-            try transaction.requireEpoch(epoch)
-            return try body(transaction)
         }
     }
 

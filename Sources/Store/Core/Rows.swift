@@ -88,7 +88,8 @@ extension ProcessInstance {
             bootID: try row.get("boot_id"), restarts: try row.get("restarts"), exitCode: try row.get("exit_code"),
             reason: try row.get("reason"), unroutedRevision: try row.get("unrouted_revision"),
             createdAt: try row.get("created_at"), since: try row.get("since"), upAt: try row.get("up_at"),
-            stopAt: try row.get("stop_at"), replaceRequested: try row.get("replace_requested"))
+            wasRouted: try row.get("was_routed"), stopAt: try row.get("stop_at"),
+            replaceRequested: try row.get("replace_requested"))
     }
 }
 
@@ -104,7 +105,8 @@ extension Operation {
     init(_ row: PostgresRow) throws(PostgresError) {
         self.init(
             id: try row.get("id"), kind: Operation.Kind(rawValue: try row.get("kind")), app: try row.get("app_id"),
-            target: try row.get("target"), state: try row.choice("state"), automatic: try row.get("automatic"),
+            target: try row.get("target"), scope: try row.json("scope"), state: try row.choice("state"),
+            automatic: try row.get("automatic"),
             progress: try row.get("progress"), error: try row.optionalJSON("error"),
             startedAt: try row.get("started_at"), finishedAt: try row.get("finished_at"))
     }

@@ -52,6 +52,9 @@ final class StoreTransaction {
         }
     }
 
+    static let eventChannel = "slipway_events"
+
+    /// Writes the events and tells those who listen.
     func flush() throws {
         guard !events.isEmpty else { return }
         let last: Int64 = try session.one(
@@ -72,6 +75,6 @@ final class StoreTransaction {
                 "delete from operations where finished_at < \(now.adding(seconds: -PostgresStore.keptOperationsSeconds))"
             )
         }
-        try session.run("select pg_notify('slipway_events', \(String(last)))")
+        try session.run("select pg_notify(\(Self.eventChannel), \(String(last)))")
     }
 }

@@ -7,7 +7,8 @@ final class WriterLock: Sendable {
     private struct State {
         var lock: PostgresAdvisoryLock?
         var ended: Bool?
-        var waiters: [CheckedContinuation<Bool, Never>] = []
+        var nextWaiter = 0
+        var waiters: [Int: CheckedContinuation<Bool, Never>] = [:]
     }
 
     private let state = Mutex(State())
@@ -29,14 +30,24 @@ final class WriterLock: Sendable {
     func superseded() { end(true) }
     func close() { end(false) }
 
-    /// True once another writer is in charge, false if the store was closed.
+    /// True once another writer is in charge, false if the store was closed or the waiting task was cancelled.
     func wait() async -> Bool {
-        await withCheckedContinuation { continuation in
-            let ended = state.withLock { state -> Bool? in
-                if state.ended == nil { state.waiters.append(continuation) }
-                return state.ended
+        let id = state.withLock { state in
+            state.nextWaiter += 1
+            return state.nextWaiter
+        }
+        return await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                let ended = state.withLock { state -> Bool? in
+                    // A cancellation before this point found nobody to wake.
+                    if state.ended == nil && Task.isCancelled { return false }
+                    if state.ended == nil { state.waiters[id] = continuation }
+                    return state.ended
+                }
+                if let ended { continuation.resume(returning: ended) }
             }
-            if let ended { continuation.resume(returning: ended) }
+        } onCancel: {
+            state.withLock { $0.waiters.removeValue(forKey: id) }?.resume(returning: false)
         }
     }
 
@@ -44,11 +55,11 @@ final class WriterLock: Sendable {
         let (lock, waiters) = state.withLock { state in
             let out = (state.lock, state.waiters)
             state.lock = nil
-            state.waiters = []
+            state.waiters = [:]
             if state.ended == nil { state.ended = superseded }
             return out
         }
         lock?.release()
-        for waiter in waiters { waiter.resume(returning: superseded) }
+        for waiter in waiters.values { waiter.resume(returning: superseded) }
     }
 }

@@ -49,7 +49,10 @@ extension PostgresStore {
             try transaction.session.run(
                 """
                 update instances set state = 'up', since = \(now), up_at = coalesce(up_at, \(now)),
-                    unrouted_revision = null where id = \(id)
+                    unrouted_revision = null,
+                    was_routed = was_routed or exists (select 1 from port_bindings b
+                        where b.app_id = instances.app_id and b.process_type = instances.type)
+                where id = \(id)
                 """)
             if instance.state != .up {
                 transaction.record(

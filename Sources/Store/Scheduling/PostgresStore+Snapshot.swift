@@ -23,7 +23,8 @@ extension PostgresStore: SchedulerStore {
                 },
                 operations: try session.rows(
                     "select * from operations where app_id = \(id) and finished_at is null order by started_at, id"
-                ).map { try Operation($0) })
+                ).map { try Operation($0) },
+                hasActiveBuild: try session.hasActiveBuild(id))
         }
     }
 
@@ -57,13 +58,20 @@ extension PostgresStore: SchedulerStore {
         }
     }
 
-    public func removeApp(_ id: AppID, epoch: Int64, now: Timestamp) async throws(PaaSError) {
+    public func removeApp(_ id: AppID, epoch: Int64, now: Timestamp) async throws(PaaSError) -> RemovedApp? {
         try await write(epoch: epoch, now: now) { transaction in
             let session = transaction.session
-            guard let app = try session.findApp(id) else { return }
-            _ = try transaction.lockApp(id)
+            guard try session.findApp(id) != nil else { return nil }
+            let app = try transaction.lockApp(id)
             guard app.deleting else {
                 throw PaaSError(.conflict, "app \(app.name) is not being deleted; delete it first")
+            }
+            if try session.hasActiveBuild(id) {
+                throw PaaSError(.conflict, "a build of app \(app.name) has not ended yet; cancel it first")
+            }
+            var removed = RemovedApp(app: id)
+            removed.builds = try session.rows("select id from builds where app_id = \(id) order by number").map {
+                try $0.get("id")
             }
             let slugs = Set(
                 try session.rows(
@@ -85,18 +93,28 @@ extension PostgresStore: SchedulerStore {
                 """,
                 "delete from apps where id = \(id)",
             ] { try session.run(statement) }
+            let othersBuild =
+                try session.first("select 1 from builds where state in ('queued', 'running') limit 1") != nil
             for slug in slugs.sorted(by: { $0.hex < $1.hex }) {
                 // Locked first: a release of another app that refers to it at this moment is waited for.
                 try session.run("select 1 from slugs where digest = \(slug) for update")
-                try session.run(
+                let gone = try session.run(
                     """
                     delete from slugs where digest = \(slug)
                         and not exists (select 1 from releases r where r.slug = \(slug))
                         and not exists (select 1 from builds b where b.slug = \(slug))
                     """)
+                if gone.affectedRows > 0 && !othersBuild { removed.slugs.append(slug) }
             }
             _ = try transaction.raiseRoutingRevision()
             transaction.record("app.deleted", app: app, actor: nil)
+            return removed
         }
+    }
+}
+
+extension PostgresSession {
+    fileprivate func hasActiveBuild(_ app: AppID) throws -> Bool {
+        try first("select 1 from builds where app_id = \(app) and state in ('queued', 'running')") != nil
     }
 }

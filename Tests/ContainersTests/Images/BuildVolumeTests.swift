@@ -180,4 +180,50 @@ import Testing
             #expect(error?.message.contains("no-such-user-here") == true)
         }
     }
+
+    @Test func aTreeThatIsGivenAwayTakesBoundedMemory() throws {
+        let path = "/tmp/slipway-give-\(getpid())"
+        defer { _ = try? Files.removeTree(path) }
+        for i in 0..<50 { try Files.makeDirectories("\(path)/folder-with-a-long-name-\(i)") }
+        let root = try OwnedFD.open(path, O_RDONLY | O_DIRECTORY)
+        let error = failure { try FolderTree.giveAway(root, uid: 1, gid: 1, waitingLimit: 500) }
+        #expect(error?.code == .tooLarge)
+        try FolderTree.giveAway(root, uid: 1, gid: 1, waitingLimit: 5000)
+        for name in try Files.list(path) { #expect(try status("\(path)/\(name)").st_uid == 1) }
+    }
+
+    @Test func foldersWithManyNamesAreRemoved() throws {
+        let path = "/tmp/slipway-many-\(getpid())"
+        defer { _ = try? Files.removeTree(path) }
+        for i in 0..<3 {
+            try Files.makeDirectories("\(path)/tree/\(i)")
+            for j in 0..<5000 { try Syscall.check("symlink") { symlink("x", "\(path)/tree/\(i)/\(j)") } }
+        }
+        try FolderTree.remove("tree", in: OwnedFD.open(path, O_RDONLY | O_DIRECTORY))
+        #expect(try Files.list(path).isEmpty)
+    }
+
+    @Test func roomIsPromisedBeforeItIsTaken() throws {
+        let path = "/tmp/slipway-disk-\(getpid())"
+        defer { _ = try? Files.removeTree(path) }
+        try Files.makeDirectories(path)
+        var space = statvfs()
+        try Syscall.check("statvfs") { statvfs(path, &space) }
+        let free = Int64(space.f_bavail) * Int64(space.f_frsize)
+        let disk = HostDisk(volumesDirectory: path)
+        let half = free / 2
+        try disk.withRoom(for: half, at: path + "/one") {
+            // Nothing of the first is written yet.
+            let error = failure { try disk.withRoom(for: half, at: path + "/two") {} }
+            #expect(error?.code == .unavailable)
+            #expect(error?.message.contains("wait for other builds") == true)
+        }
+        try disk.withRoom(for: half, at: path + "/two") {}
+        // A volume that is there keeps its promise, unless its build is over.
+        let volume = try OwnedFD.open(path + "/v.img", O_WRONLY | O_CREAT)
+        let raw = volume.raw
+        try Syscall.check("ftruncate") { ftruncate(raw, off_t(half)) }
+        #expect(failure { try disk.withRoom(for: half, at: path + "/two") {} }?.code == .unavailable)
+        try disk.withRoom(for: half, at: path + "/two", ignoring: path + "/v.img") {}
+    }
 }

@@ -50,6 +50,7 @@ struct ImageFixture {
             Issue.record("teardown: \(ErrorChain(error))")
         }
         do {
+            try HostCgroups(parent: settings.hostName).removeAll()
             try Files.removeTree(root)
         } catch {
             Issue.record("\(error)")

@@ -95,6 +95,58 @@ import Testing
         }
     }
 
+    @Test func aDamagedImageIsReplacedByTheNextBuild() throws {
+        try ImageFixture.with { f throws in
+            let fill: (String) throws -> Void = { try write($0 + "/a", String(repeating: "payload", count: 5000)) }
+            let slug = try f.slug(fill)
+            let image = "\(f.root)/data/slugs/\(slug.digest.hex).erofs"
+            let old = f.root + "/m/old", new = f.root + "/m/new"
+            try f.service.mountSlug(slug.digest, uidSlot: 1, at: old)
+            let file = try OwnedFD.open(image, O_RDWR)
+            let raw = file.raw
+            var byte: UInt8 = 0xAA
+            try Syscall.check("pwrite") { pwrite(raw, &byte, 1, 4100) }
+            #expect(try f.slug(slot: 2, fill) == slug)
+            // Also while the damaged one is in use.
+            try f.service.mountSlug(slug.digest, uidSlot: 1, at: new)
+            #expect(try Files.readText(new + "/a")?.hasPrefix("payloadpayload") == true)
+            #expect(try f.mount(at: new)?.device != f.mount(at: old)?.device)
+            #expect(failure { try f.service.removeSlug(slug.digest) }?.code == .conflict)
+            for place in [old, new] { try f.service.unmount(at: place) }
+            try f.service.removeSlug(slug.digest)
+            #expect(try HostMount.attachedFiles().filter { $0.hasPrefix(f.root) }.isEmpty)
+        }
+    }
+
+    @Test func aFullDiskIsNamed() throws {
+        try ImageFixture.with { f throws in
+            let slugs = f.root + "/data/slugs"
+            try Syscall.shim("mount", slipway_mount("small", slugs, "tmpfs", 0, "size=256k"))
+            defer { _ = slipway_unmount(slugs, 0) }
+            let error = failure {
+                _ = try f.slug { path in
+                    let random = try OwnedFD.open("/dev/urandom", O_RDONLY).readFully(2 << 20)
+                    try Files.writeDurably(path + "/random", random)
+                }
+            }
+            #expect(error?.code == .unavailable)
+            #expect(error?.message.contains("disk is full") == true)
+            #expect(try Files.list(slugs).isEmpty)
+        }
+    }
+
+    @Test func namesThatTakeTooMuchMemoryAreRefused() throws {
+        let folder = "/tmp/slipway-names-\(getpid())"
+        defer { _ = try? Files.removeTree(folder) }
+        try Files.makeDirectories(folder)
+        for i in 0..<20 { try write("\(folder)/\(i)-" + String(repeating: "n", count: 100), "") }
+        let root = try OwnedFD.open(folder, O_RDONLY | O_DIRECTORY)
+        let error = failure { _ = try SlugTree(root, limitBytes: 1 << 30, pathBytesLimit: 1000) }
+        #expect(error?.code == .tooLarge)
+        #expect(error?.message.contains("shorter names") == true)
+        #expect(failure { _ = try SlugTree(root, limitBytes: 1 << 30) } == nil)
+    }
+
     @Test func specialFilesAreRefusedByName() throws {
         try ImageFixture.with { f throws in
             let pipe = failure { _ = try f.slug { p in try Syscall.check("mkfifo") { mkfifo(p + "/a pipe", 0o600) } } }

@@ -71,6 +71,9 @@ struct NetworkFixture: Sendable {
         options.poolSize = pool
         options.idleSeconds = idle
         options.checkSeconds = check
+        options.portSeconds = 0.05
+        // The tests' own sockets stand for the router's.
+        options.routerUser = getuid()
         if let resolvers { options.resolverFiles = resolvers }
         return try NetworkService(settings: settings, logger: Logger(label: "network-test"), options: options)
     }

@@ -50,16 +50,24 @@ import Testing
                 let closed = try Probe.listen(nil, any, 20_100)
                 let open = try Probe.listen(nil, any, 20_042)
                 let api = try Probe.listen(nil, any, 20_050)
+                let foreign = try Probe.listen(nil, any, 20_043)
+                let foreignSocket = foreign.raw
+                try Syscall.check("chown") { fchown(foreignSocket, 65_534, gid_t.max) }
+                let address = family == 4 ? a.gateway4 : a.gateway6
+                #expect(try eventually { try Probe.connects(a.namespacePath, address, 20_042, milliseconds: 100) })
                 for address in hostAddresses where address.contains(":") == (family == 6) {
                     #expect(try Probe.connects(nil, address, 20_100))
                     #expect(try !Probe.connects(a.namespacePath, address, 20_100), "closed \(address)")
                     #expect(try Probe.connects(a.namespacePath, address, 20_042), "public \(address)")
                     #expect(try !Probe.connects(a.namespacePath, address, 20_050), "the API in the public range")
+                    #expect(try Probe.connects(nil, address, 20_043))
+                    #expect(try !Probe.connects(a.namespacePath, address, 20_043), "not the router's")
                 }
                 #expect(try !Probe.connects(a.namespacePath, family == 4 ? "127.0.0.1" : "::1", 20_042))
                 _ = consume closed
                 _ = consume open
                 _ = consume api
+                _ = consume foreign
             }
             #expect(try Probe.pings(a.namespacePath, a.gateway4))
             #expect(try Probe.pings(a.namespacePath, a.gateway6))
@@ -336,6 +344,12 @@ import Testing
             let table = fixture.settings.hostName
             #expect(try fixture.tool("/usr/sbin/nft", ["delete", "table", "inet", table]).status == 0)
             #expect(try eventually { try fixture.tool("/usr/sbin/nft", ["list", "table", "inet", table]).status == 0 })
+            func rules() throws -> String { try fixture.tool("/usr/sbin/nft", ["list", "table", "inet", table]).text }
+            // Only its rules: the chains are still there, and let everything pass.
+            #expect(try fixture.tool("/usr/sbin/nft", ["flush", "table", "inet", table]).status == 0)
+            #expect(try eventually { try rules().contains("masquerade") })
+            #expect(try fixture.tool("/usr/sbin/nft", ["flush", "chain", "inet", table, "input"]).status == 0)
+            #expect(try eventually { try rules().contains("goto container_to_host") })
             try fixture.finish(service)
         }
     }
@@ -370,6 +384,13 @@ import Testing
             #expect(try eventually { (try first.forwarder.processID).map { $0 != pid } ?? false })
             #expect(try eventually { try Probe.responseCode(a.namespacePath, a.gateway4, name: "b.example") == 3 })
             let next = try #require(try first.forwarder.processID)
+            for number in 0...2 {
+                var buffer = [CChar](repeating: 0, count: 4096)
+                let length = readlink("/proc/\(next)/fd/\(number)", &buffer, 4096)
+                let target = String(
+                    decoding: buffer.prefix(max(0, length)).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+                #expect(target == "/dev/null" || target.hasSuffix("/dnsmasq.log"), "nothing of the engine's: \(target)")
+            }
             first.stop()
 
             let second = try fixture.service(check: 0.2, resolvers: [file])
@@ -379,6 +400,63 @@ import Testing
             try fixture.finish(second)
             #expect(try first.forwarder.processID == nil)
             #expect(try Host.startTime(of: next) == nil)
+            shutdown(upstreamSocket, Int32(SHUT_RDWR))
+            #expect(eventually { ended.withLock { $0 } })
+            _ = consume upstream
+        }
+    }
+
+    @Test func containersFollowTheHostsNameServers() async throws {
+        try await blocking {
+            let fixture = try NetworkFixture()
+            let file = fixture.settings.runDirectory + "/resolv.conf"
+            func servers(_ text: String) throws { try Files.writeDurably(file, Array(text.utf8), mode: 0o644) }
+            try servers("nameserver 127.0.0.77\n")
+            let upstream = try Probe.receiver(nil, "127.0.0.77", 53)
+            let upstreamSocket = upstream.raw
+            let ended = Mutex(false)
+            Thread.start("names") {
+                Probe.denyNames(on: upstreamSocket)
+                ended.withLock { $0 = true }
+            }
+            let first = try fixture.service(pool: 0, check: 0.2, resolvers: [file])
+            try first.start(living: [])
+            let old = InstanceID.random()
+            let a = try first.acquire(networkIndex: 0, instance: old)
+            #expect(a.resolvers == [a.gateway4, a.gateway6])
+            // As it lies in the container's folder, and is mounted in the container.
+            let paths = ContainerPaths(settings: fixture.settings, id: old)
+            try Files.makeDirectories(paths.files)
+            try Files.writeDurably(paths.resolvConf, ResolverConfiguration.file(a.resolvers))
+            let inode = try status(paths.resolvConf).st_ino
+            #expect(try eventually { try Probe.responseCode(a.namespacePath, a.gateway4, name: "a.example") == 3 })
+
+            // The host gets a server that containers reach: who began with the forwarder may go on to ask it.
+            try servers("nameserver 127.0.0.77\nnameserver 192.0.2.53\n")
+            #expect(try eventually { try Files.readText(paths.resolvConf) == "nameserver 192.0.2.53" })
+            #expect(try status(paths.resolvConf).st_ino == inode, "the same file, which the container has mounted")
+            let b = try first.acquire(networkIndex: 0, instance: .random())
+            #expect(b.resolvers == ["192.0.2.53"])
+            #expect(eventually { first.state.withLock { $0.filter?.resolvers.upstreams == ["192.0.2.53"] } })
+            #expect(try Probe.responseCode(a.namespacePath, a.gateway4, name: "b.example") == 3)
+            first.stop()
+            let second = try fixture.service(pool: 0, check: 0.2, resolvers: [file])
+            try second.start(living: [old])
+            #expect(try Probe.responseCode(a.namespacePath, a.gateway4, name: "c.example") == 3, "also later")
+            // And back.
+            try servers("nameserver 127.0.0.77\n")
+            #expect(
+                try eventually {
+                    try Files.readText(paths.resolvConf) == "nameserver \(a.gateway4)\nnameserver \(a.gateway6)"
+                })
+            try servers("nameserver 192.0.2.53\n")
+            #expect(try eventually { try Files.readText(paths.resolvConf) == "nameserver 192.0.2.53" })
+            // With the last one that used it, the forwarder goes.
+            try second.release(instance: old)
+            #expect(try eventually { try second.forwarder.processID == nil })
+            try Files.removeTree(ContainerPaths.root(fixture.settings))
+            try Files.remove(file)
+            try fixture.finish(second)
             shutdown(upstreamSocket, Int32(SHUT_RDWR))
             #expect(eventually { ended.withLock { $0 } })
             _ = consume upstream

@@ -103,7 +103,8 @@ import Testing
         let settings = try Settings(environment: ["PAAS_EGRESS_DENY": "10.0.0.0/8, nonsense; drop"], file: "")
         let plan = try SubnetPlan(v4: settings.subnetV4, v6: settings.subnetV6)
         let error = #expect(throws: PaaSError.self) {
-            try PacketFilter.rules(settings: settings, plan: plan, resolvers: .init(upstreams: []))
+            try PacketFilter.rules(
+                settings: settings, plan: plan, resolvers: .init(upstreams: []), forwards: true, publicPorts: [])
         }
         #expect(error?.message.contains("PAAS_EGRESS_DENY") == true)
     }

@@ -9,8 +9,8 @@ import Testing
 /// Real conmon, runtime, namespaces, cgroups and mounts, through the socket of a real paas-engine.
 @Suite(.serialized, .timeLimit(.minutes(5)))
 struct ContainerLifecycleTests {
-    private func withEngine(_ body: (TestEngine) async throws -> Void) async throws {
-        let engine = try TestEngine()
+    private func withEngine(linked: Bool = false, _ body: (TestEngine) async throws -> Void) async throws {
+        let engine = try TestEngine(linked: linked)
         do {
             try await engine.start()
             try await body(engine)
@@ -74,13 +74,16 @@ struct ContainerLifecycleTests {
         try await withEngine { engine in
             let out = try await engine.output(
                 of:
-                    "id -u; grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/self/status 2>/dev/null || cat /proc/self/status; ls /sys/class/net; touch /app/x && echo app-writable; touch /tmp/y && echo tmp-writable; touch /usr/z 2>/dev/null || echo usr-closed; mount -t tmpfs x /tmp 2>/dev/null || echo no-mount; head -c 1 /proc/kcore | wc -c; python3 -c 'import socket; s=socket.socket(); s.bind((\"\",80)); print(\"port80\")'; cat /paas/environment >/dev/null && echo own-env"
+                    "id -u; grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/self/status 2>/dev/null || cat /proc/self/status; ls /sys/class/net; touch /app/x && echo app-writable; touch /tmp/y && echo tmp-writable; touch /usr/z 2>/dev/null || echo usr-closed; mount -t tmpfs x /tmp 2>/dev/null || echo no-mount; head -c 1 /proc/kcore | wc -c; python3 -c 'import socket; s=socket.socket(); s.bind((\"\",80)); print(\"port80\")'; cat /paas/environment >/dev/null && echo own-env; cat /sys/block/loop*/loop/backing_file /sys/devices/virtual/block/loop*/loop/backing_file 2>/dev/null; python3 -c 'import os; print(\"blocks\", sum(len(os.listdir(p)) for p in (\"/sys/block\", \"/sys/class/block\", \"/sys/dev/block\", \"/sys/devices/virtual/block\")))'"
             )
             let text = out.joined(separator: "\n")
-            for line in ["1000", "app-writable", "tmp-writable", "usr-closed", "no-mount", "port80", "own-env", "eth0"]
-            {
+            for line in [
+                "blocks 0", "1000", "app-writable", "tmp-writable", "usr-closed", "no-mount", "port80", "own-env",
+                "eth0",
+            ] {
                 #expect(out.contains(line), "\(line) in \(text)")
             }
+            #expect(!text.contains(engine.root), "loop devices name other apps' files")
             #expect(text.contains("CapBnd:\t0000000000000000"))
             #expect(text.contains("NoNewPrivs:\t1"))
             #expect(text.contains("Seccomp:\t2"))
@@ -260,6 +263,93 @@ struct ContainerLifecycleTests {
             let down = await #expect(throws: PaaSError.self) { try await engine.client.capabilities() }
             #expect(down?.code == .unavailable)
             try await engine.start()
+        }
+    }
+
+    @Test func aRunDirectoryBehindALinkKeepsItsContainers() async throws {
+        try await withEngine(linked: true) { engine in
+            let spec = engine.spec("python3 server.py", ports: [.init(protocol: .tcp, number: 5000)])
+            _ = try await engine.client.ensure(spec)
+            let before = try await engine.wait(for: spec.id, "ready") { $0.ready }
+            let build = BuildID.random()
+            _ = try await engine.client.createBuildVolume(
+                build: build, app: engine.app, uidSlot: 3, sizeBytes: 64 << 20, clearCache: false, epoch: 1)
+            try engine.kill()
+            try await engine.start()
+            #expect(try await engine.observation(spec.id) == before)
+            _ = try await engine.client.createBuildVolume(
+                build: build, app: engine.app, uidSlot: 3, sizeBytes: 64 << 20, clearCache: false, epoch: 1)
+            let volumes = try HostMount.all().filter { $0.target.hasSuffix("/builds/\(build)") }
+            #expect(volumes.count == 1, "the volume is mounted once")
+            try await engine.client.stop(spec.id, graceSeconds: 5, epoch: 1)
+            try await engine.client.remove(spec.id, epoch: 1)
+            #expect(try engine.leftovers().filter { $0.contains("\(spec.id)") } == [])
+        }
+    }
+
+    @Test func secretsAndMonitorsAreKeptInBounds() async throws {
+        try await withEngine { engine in
+            let spec = engine.spec("sleep 60")
+            _ = try await engine.client.ensure(spec)
+            let paths = ContainerPaths(settings: engine.settings, id: spec.id)
+            #expect(try HostMount.all().last { $0.target == paths.files }?.type == "ramfs", "never in swap")
+            let cgroups = HostCgroups(parent: engine.settings.hostName)
+            let group = "\(engine.settings.hostName)/\(spec.id).conmon"
+            #expect(try !cgroups.members("\(spec.id).conmon").isEmpty)
+            let (quota, memory) =
+                cgroups.version == .v2
+                ? ("/sys/fs/cgroup/\(group)/cpu.max", "/sys/fs/cgroup/\(group)/memory.max")
+                : (
+                    "/sys/fs/cgroup/cpu/\(group)/cpu.cfs_quota_us",
+                    "/sys/fs/cgroup/memory/\(group)/memory.limit_in_bytes"
+                )
+            #expect(try Files.readText(quota)?.hasPrefix("20000") == true)
+            #expect(try Files.readText(memory) == "\(64 << 20)")
+        }
+    }
+
+    @Test func callsForOneBuildTakeTurns() async throws {
+        try await withEngine { engine in
+            let build = BuildID.random(), client = engine.client, app = engine.app
+            let paths = try await withThrowingTaskGroup(of: String.self) { group in
+                for _ in 0..<6 {
+                    group.addTask {
+                        try await client.createBuildVolume(
+                            build: build, app: app, uidSlot: 3, sizeBytes: 64 << 20, clearCache: false, epoch: 1)
+                    }
+                }
+                return try await group.reduce(into: Set<String>()) { $0.insert($1) }
+            }
+            #expect(paths.count == 1)
+            #expect(try Files.list(engine.settings.dataDirectory + "/builds") == ["\(build).img"])
+            let volumes = try HostMount.all().filter { $0.target.hasSuffix("/builds/\(build)") }
+            #expect(volumes.count == 1)
+            try await client.finishBuildVolume(build: build, app: app, keepCache: false, epoch: 1)
+        }
+    }
+
+    @Test func theMakingOfAStackEndsWithTheEngine() async throws {
+        try await withEngine { engine in
+            let stacks = engine.settings.prefix + "/stacks"
+            try Files.makeDirectories(stacks + "/slow")
+            try Files.writeDurably(stacks + "/slow/stack.conf", [])
+            let script =
+                "#!/bin/bash\nsetsid bash -c 'sleep 1000; echo \(engine.root)' & echo $! >\(engine.root)/started; wait\n"
+            try Files.writeDurably(stacks + "/build", script.utf8, mode: 0o755)
+            for teardown in [false, true] {
+                let client = engine.client
+                let call = Task { try await client.buildStack("slow", epoch: 1) }
+                try await eventually("the script runs") { try Files.readText(engine.root + "/started") != nil }
+                let pid = try #require(pid_t(try Files.readText(engine.root + "/started") ?? ""))
+                #expect(try await client.listStacks().first { $0.name == "slow" }?.state == .building)
+                try engine.kill()
+                await #expect(throws: PaaSError.self) { try await call.value }
+                // The next engine, or bin/down, ends what the script had started.
+                if teardown { try engine.teardown() } else { try await engine.start() }
+                try await eventually("it ends") { try isGone(pid) }
+                #expect(try engine.leftovers().filter { $0.contains("work.") } == [])
+                try Files.remove(engine.root + "/started")
+            }
         }
     }
 }

@@ -108,4 +108,15 @@ import Testing
         try second.check(6)
         unlink(path)
     }
+
+    @Test func longCallsLeaveRoomForShortOnes() throws {
+        let inFlight = InFlight()
+        for _ in 0..<EngineServer.maximumWaiting { #expect(inFlight.enter(true)) }
+        #expect(!inFlight.enter(true), "refused, not waited for")
+        for _ in 0..<EngineServer.maximumInFlight { #expect(inFlight.enter(false)) }
+        inFlight.leave(true)
+        #expect(inFlight.enter(true))
+        #expect(EngineCall.stop(id: .random(), graceSeconds: 1).takesLong)
+        #expect(!EngineCall.ensure(spec: Self.spec()).takesLong)
+    }
 }

@@ -163,4 +163,14 @@ import Testing
             }
         }
     }
+
+    @Test func whatIsBeingWrittenFitsIntoTheBudget() throws {
+        try withStore(budget: 20 << 20) { store, _ in
+            #expect(store.segmentBytes(siblings: 0) == (20 << 20) / 8)
+            for count in [1, 10, 100, 400] {
+                let total = (0..<count).reduce(0) { $0 + store.segmentBytes(siblings: $1) }
+                #expect(total < 20 << 20, "\(count) containers")
+            }
+        }
+    }
 }

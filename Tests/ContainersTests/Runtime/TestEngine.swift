@@ -20,7 +20,8 @@ final class TestEngine: @unchecked Sendable {
     let slug: SlugDigest
     static let stack = "tiny"
 
-    init() throws {
+    /// - Parameter linked: the run directory is named through a link and with doubled slashes, as in `/var/run//paas`.
+    init(linked: Bool = false) throws {
         let tag = String(UInt32.random(in: 0x10_0000...0xFF_FFFF), radix: 16)
         instance = "t\(tag)"
         // bin/test names a folder of its own, and so finds what a run left that was ended half-way.
@@ -28,7 +29,8 @@ final class TestEngine: @unchecked Sendable {
         let net = Int.random(in: 0...15) * 16
         environment = [
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            "PAAS_DATA_DIR": root + "/data", "PAAS_RUN_DIR": root + "/run", "PAAS_INSTANCE": instance,
+            "PAAS_DATA_DIR": root + "/data", "PAAS_RUN_DIR": root + (linked ? "/link//run" : "/run"),
+            "PAAS_INSTANCE": instance,
             "PAAS_SUBNETS": "10.\(Int.random(in: 221...239)).\(net).0/20,fd5a:\(tag.suffix(4))::/48",
             "PAAS_USER": "root", "PAAS_GIT_USER": "nobody",
             "PAAS_PREFIX": root + "/prefix", "PAAS_LOG_BUDGET_BYTES": "1048576",
@@ -36,6 +38,10 @@ final class TestEngine: @unchecked Sendable {
         settings = try Settings(environment: environment, file: "")
         client = LocalEngine(socket: settings.engineSocket, platformID: instance)
         slug = try Self.makeFiles(root)
+        if linked {
+            let link = root + "/link"
+            try Syscall.check("symlink") { symlink(".", link) }
+        }
     }
 
     static var program: String {
@@ -103,8 +109,9 @@ final class TestEngine: @unchecked Sendable {
         var found: [String] = []
         let mounts = String(decoding: try Files.read("/proc/self/mountinfo") ?? [], as: UTF8.self)
         found += mounts.split(separator: "\n").filter { $0.contains(root) }.map { "mount \($0)" }
-        for base in ["/sys/fs/cgroup"] + (try Files.list("/sys/fs/cgroup").map { "/sys/fs/cgroup/" + $0 })
-        where Files.exists("\(base)/\(settings.hostName)") { found.append("\(base)/\(settings.hostName)") }
+        for base in ["/sys/fs/cgroup"] + (try Files.list("/sys/fs/cgroup").map { "/sys/fs/cgroup/" + $0 }) {
+            for name in try Files.list(base) where name.hasPrefix(settings.hostName) { found.append("\(base)/\(name)") }
+        }
         for name in try Files.list("/proc") {
             guard let pid = pid_t(name), pid != getpid(),
                 let line = (try? Files.read("/proc/\(pid)/cmdline", limit: 1 << 16)) ?? nil
@@ -229,4 +236,10 @@ func eventually(_ what: String, _ condition: () async throws -> Bool) async thro
         try await Task.sleep(nanoseconds: 10_000_000)
     }
     throw PaaSError(.timeout, "waited in vain: \(what)")
+}
+
+/// No such process, or one that only waits to be noticed by its parent, which may be the host's init.
+func isGone(_ pid: pid_t) throws -> Bool {
+    guard let start = try Host.startTime(of: pid) else { return true }
+    return !HostFacts.lives(pid, startTime: start)
 }

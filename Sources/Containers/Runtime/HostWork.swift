@@ -1,0 +1,92 @@
+import Domain
+import Glibc
+import Logging
+import OS
+import Synchronization
+
+/// Programs of the host that the engine runs for builds, slugs and stacks: mkfs, the packer, the script of a stack.
+///
+/// Each job has a cgroup of its own, named after the process that runs it. So the job's limits hold for all that it starts,
+/// whatever it leaves is ended with it, and the next engine finds what a killed one left.
+struct HostWork: Sendable {
+    /// One job.
+    struct Group: Sendable {
+        fileprivate let cgroups: HostCgroups
+        fileprivate let name: String
+        /// Files that take a program's pid before it starts.
+        fileprivate let files: [String]
+
+        /// The program as a part of the job: ends when this thread does, and before others when memory is short.
+        func entered(_ spec: ProcessSpec) -> ProcessSpec {
+            var spec = spec
+            spec.cgroupFiles = files
+            spec.parentDeathSignal = SIGKILL
+            spec.outOfMemoryScore = 500
+            return spec
+        }
+
+        /// Whether the kernel ended a program of it for want of memory.
+        func ranOutOfMemory() throws(SystemError) -> Bool { try cgroups.outOfMemory(name) }
+
+        /// Ends all that it started.
+        func end() throws(PaaSError) { try cgroups.killAll([name]) }
+    }
+
+    private static let prefix = "work."
+    private static let numbers = Atomic<Int>(0)
+
+    private let cgroups: HostCgroups
+    private let limits: HostCgroups.Limits
+    private let logger: Logger
+
+    /// - Parameter memoryBytes: what a limited job may use.
+    init(cgroups: HostCgroups, memoryBytes: Int64, logger: Logger) {
+        self.cgroups = cgroups
+        limits = HostCgroups.Limits(memoryBytes: memoryBytes, cpuMillis: 2000, pids: 64)
+        self.logger = logger
+    }
+
+    /// - Parameter limited: for jobs whose size a tenant decides.
+    func run<T>(_ message: String, limited: Bool = true, _ body: (Group) throws(PaaSError) -> T) throws(PaaSError) -> T
+    {
+        let group = try ImageFailure.wrap(message) { () throws(SystemError) in
+            let number = Self.numbers.add(1, ordering: .relaxed).newValue
+            let started = try Host.startTime(of: getpid()) ?? 0
+            let name = "\(Self.prefix)\(getpid())-\(started).\(number)"
+            let group = Group(cgroups: cgroups, name: name, files: try cgroups.make(name))
+            if limited { try cgroups.limit(name, limits) }
+            return group
+        }
+        defer { clear(group.name) }
+        return try body(group)
+    }
+
+    /// Ends what processes that are gone left behind; `all`: also what others run now.
+    func endLeftovers(all: Bool) throws(PaaSError) {
+        let names = try ImageFailure.wrap("can't look at the host's control groups") { () throws(SystemError) in
+            try cgroups.groups().filter { $0.hasPrefix(Self.prefix) }
+        }
+        for name in names where all || !Self.ownerLives(name) {
+            try cgroups.killAll([name])
+            try ImageFailure.wrap("can't remove a control group") { () throws(SystemError) in try cgroups.remove(name) }
+        }
+    }
+
+    private static func ownerLives(_ name: String) -> Bool {
+        let owner = name.dropFirst(prefix.count).prefix { $0 != "." }.split(separator: "-")
+        guard owner.count == 2 else { return false }
+        return HostFacts.lives(Int32(owner[0]), startTime: Int64(owner[1]))
+    }
+
+    private func clear(_ name: String) {
+        do {
+            try cgroups.killAll([name])
+            try cgroups.remove(name)
+        } catch {
+            // The job's result stands. The next start of the engine tries again.
+            logger.error(
+                "a control group could not be cleared away",
+                metadata: ["group": "\(name)", "error": "\(ErrorChain(error))"])
+        }
+    }
+}
