@@ -1,3 +1,4 @@
+import CShim  // whose headers may be the first to bring timeval
 import Glibc
 import Synchronization
 
