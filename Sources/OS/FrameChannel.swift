@@ -1,4 +1,4 @@
-import CShim
+import CShim  // whose headers may be the first to bring timeval
 import Glibc
 import Synchronization
 

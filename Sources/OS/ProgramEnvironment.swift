@@ -26,16 +26,17 @@ public enum ProgramEnvironment {
 }
 
 extension Settings {
-    /// From the environment over `/etc/paas/paas.env`.
+    /// From the environment over the file that `PAAS_ENV_FILE` names, `/etc/paas/paas.env` by default.
     public static func load() throws(PaaSError) -> Settings {
+        let environment = ProgramEnvironment.variables()
+        let path = environment["PAAS_ENV_FILE"] ?? "/etc/paas/paas.env"
         let file: [UInt8]?
         do throws(SystemError) {
-            file = try Files.read("/etc/paas/paas.env", limit: 1 << 20)
+            file = try Files.read(path, limit: 1 << 20)
         } catch {
-            throw PaaSError(.invalid, "/etc/paas/paas.env can't be read", cause: error)
+            throw PaaSError(.invalid, "\(path) can't be read", cause: error)
         }
-        return try Settings(
-            environment: ProgramEnvironment.variables(), file: String(decoding: file ?? [], as: UTF8.self))
+        return try Settings(environment: environment, file: String(decoding: file ?? [], as: UTF8.self))
     }
 
     /// With directories as the kernel names them, for who compares them with its list of mounts. The instance, which may

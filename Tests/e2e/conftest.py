@@ -1,12 +1,10 @@
 """A platform of its own for the end-to-end tests: other directories, ports, subnets and uids than the defaults, so that it
 runs beside one with the default settings. Everything is done as a user would: bin/up, git, paasctl, sockets."""
 
-import json
 import os
 import pathlib
 import secrets
-import shutil
-import subprocess
+import signal
 import sys
 
 import pytest
@@ -14,11 +12,11 @@ import pytest
 sys.path.insert(0, os.path.dirname(__file__))
 from slipway import App, Platform  # noqa: E402
 
-REPO = pathlib.Path(__file__).resolve().parents[2]
-
 
 def pytest_configure(config):
     os.environ.pop("PAAS_TOKEN", None)
+    # Ended from outside: the platform is taken down all the same.
+    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("ended by SIGTERM", returncode=143))
 
 
 @pytest.fixture(scope="session")
@@ -26,18 +24,15 @@ def platform():
     programs = os.environ.get("SLIPWAY_PROGRAMS")
     if not programs:
         pytest.fail("SLIPWAY_PROGRAMS must name the folder of the built programs; run bin/test e2e")
-    # Several runs side by side: each with a name and an offset for its ports and subnets.
-    platform = Platform(
-        REPO, pathlib.Path(programs), os.environ.get("SLIPWAY_TEST_NAME", "e2e"), int(os.environ.get("SLIPWAY_TEST_OFFSET", "0")))
+    platform = Platform.of_environment(pathlib.Path(programs))
     # What an interrupted run left is not part of this one.
     platform.down(purge=True)
-    platform.up()
-    yield platform
-    if os.environ.get("SLIPWAY_KEEP"):
-        return
-    platform.down(purge=True)
-    left = platform.leftovers()
-    assert not left, f"bin/down left behind: {left}"
+    try:
+        platform.up()
+        yield platform
+    finally:
+        if not os.environ.get("SLIPWAY_KEEP"):
+            platform.clear()
 
 
 @pytest.fixture
@@ -60,3 +55,7 @@ def pytest_runtest_makereport(item, call):
     report = outcome.get_result()
     if report.when == "call" and report.failed:
         item.failed_report = True
+    # Where everything has to run, a test that does not is a failure.
+    if report.skipped and os.environ.get("SLIPWAY_TEST_STRICT"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, but every test has to run here: {report.longrepr}"

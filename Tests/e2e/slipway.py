@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 
+REPO = pathlib.Path(__file__).resolve().parents[2]
 SOURCES = pathlib.Path(__file__).parent / "apps"
 
 
@@ -22,13 +23,18 @@ def wait_until(condition, seconds=30, what="the condition", interval=0.05):
             value = condition()
             if value:
                 return value
-        except (OSError, AssertionError, subprocess.CalledProcessError, ValueError, LookupError, StopIteration) as error:
+        except (OSError, AssertionError, subprocess.SubprocessError, ValueError, LookupError, StopIteration) as error:
             last = error
         time.sleep(interval)
     raise AssertionError(f"{what} did not come true within {seconds} s" + (f" (last: {last})" if last else ""))
 
 
 class Platform:
+    @classmethod
+    def of_environment(cls, programs):
+        """Several runs side by side: each with a name and an offset for its ports and subnets."""
+        return cls(REPO, programs, os.environ.get("SLIPWAY_TEST_NAME", "e2e"), int(os.environ.get("SLIPWAY_TEST_OFFSET", "0")))
+
     def __init__(self, repo, programs, name="e2e", offset=0):
         self.repo = repo
         self.programs = programs
@@ -36,16 +42,19 @@ class Platform:
         self.data = self.root / "data"
         self.run = pathlib.Path("/run") / f"slipway-test-{name}"
         self.api_port = 17070 + offset * 100
-        # Below the range from which the kernel takes ports for outgoing connections.
-        self.port_range = (30000 + offset * 400, 30000 + offset * 400 + 399)
+        # Below the range from which the kernel takes ports for outgoing connections, for any offset. Few: a test uses them up.
+        self.port_range = (30000 + offset * 100, 30000 + offset * 100 + 99)
         self.instance = f"t{name}"[:8]
+        self.metrics_port = 17090 + offset * 100
         self.env = {
             **{k: v for k, v in os.environ.items() if not k.startswith("PAAS_")},
+            # Not the settings of a platform that is installed here.
+            "PAAS_ENV_FILE": "/dev/null",
             "PAAS_DATA_DIR": str(self.data),
             "PAAS_RUN_DIR": str(self.run),
             "PAAS_INSTANCE": self.instance,
             "PAAS_API_ADDRESS": f"127.0.0.1:{self.api_port}",
-            "PAAS_ROUTER_METRICS_ADDRESS": f"127.0.0.1:{17090 + offset * 100}",
+            "PAAS_ROUTER_METRICS_ADDRESS": f"127.0.0.1:{self.metrics_port}",
             "PAAS_PORT_RANGE": f"{self.port_range[0]}-{self.port_range[1]}",
             "PAAS_SUBNETS": f"10.{221 + offset}.0.0/16,fd5a:1b{0xd0 + offset:02x}::/48",
             "PAAS_UID_BASE": str(2_800_000_000 + offset * 50_000_000),
@@ -82,15 +91,14 @@ class Platform:
     def json(self, *arguments):
         return json.loads(self.paasctl(*arguments, "--json").stdout)
 
-    def up(self, extra_env=None, timeout=1500):
+    def up(self, *options, timeout=1500):
         (self.root / "home").mkdir(parents=True, exist_ok=True)
         cache = self.root.parent / "stacks"
         if cache.is_dir() and not (self.data / "stacks").exists():
             self.data.mkdir(parents=True, exist_ok=True)
+            (self.data / ".slipway").touch()
             subprocess.run(["cp", "-a", "--reflink=auto", cache, self.data / "stacks"], check=True)
-        result = self.command(
-            self.repo / "bin/up", "--prebuilt", self.programs, "--no-demo", timeout=timeout, env=extra_env
-        )
+        result = self.command(self.repo / "bin/up", "--prebuilt", self.programs, *(options or ["--no-demo"]), timeout=timeout)
         if not cache.exists():
             subprocess.run(["cp", "-a", "--reflink=auto", self.data / "stacks", str(cache) + ".new"], check=True)
             os.rename(str(cache) + ".new", cache)
@@ -99,6 +107,13 @@ class Platform:
     def down(self, purge=False):
         arguments = [self.repo / "bin/down"] + (["--purge"] if purge else [])
         return self.command(*arguments)
+
+    def clear(self):
+        """Takes all of it away, and sees that nothing is left."""
+        self.down(purge=True)
+        left = self.leftovers()
+        assert not left, f"bin/down left behind: {left}"
+        shutil.rmtree(self.root, ignore_errors=True)
 
     def token(self):
         return (self.data / "admin-token").read_text().strip()
@@ -126,8 +141,15 @@ class Platform:
 
         wait_until(ready, seconds, "the API's readiness")
 
+    def serving(self):
+        """Whether all programs answer: the API says so of the others, after it has asked them."""
+        import requests
+
+        answer = requests.get(f"{self.api}/api/v1/status", headers={"Authorization": f"Bearer {self.token()}"}, timeout=2)
+        return answer.status_code == 200 and all(c["state"] == "up" for c in answer.json()["components"])
+
     def containers(self):
-        """Instance id → pid of its first process, read from the control groups."""
+        """The containers, each with its first process, read from the host and not from a program of the platform."""
         return json.loads(self.command(self.data / "prefix/bin/paas-engine", "list", "--json").stdout)
 
     def leftovers(self):
@@ -153,6 +175,13 @@ class Platform:
                 continue
             if str(self.run) in command or (str(self.data) in command and int(process.name) != os.getpid()):
                 left.append(f"process {process.name} {command[:120]}")
+        namespaces = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True).stdout
+        left += [f"network namespace {line}" for line in namespaces.splitlines() if self.instance in line]
+        low, high = self.port_range
+        for line in subprocess.run(["ss", "-Hltunp"], capture_output=True, text=True).stdout.splitlines():
+            port = int(line.split()[4].rsplit(":", 1)[1])
+            if low <= port <= high or port in (self.api_port, self.metrics_port):
+                left.append(f"listening {line}")
         if self.run.exists():
             left.append(f"directory {self.run}")
         return left
@@ -172,7 +201,7 @@ class App:
     def delete(self):
         p = self.platform
         result = p.paasctl("apps", "delete", self.name, "--confirm", self.name, check=False)
-        assert result.returncode == 0 or "no app" in result.stderr.lower(), result.stderr
+        assert result.returncode == 0 or "does not exist" in result.stderr, result.stderr
 
     def git(self, *arguments, check=True, timeout=300, **keywords):
         return self.platform.command("git", *arguments, cwd=self.directory, check=check, timeout=timeout, **keywords)
@@ -242,26 +271,33 @@ def ask(port, line="hello", timeout=5, host="127.0.0.1"):
 
 
 class Load:
-    """Clients that open a new connection for each request, until stopped. Counts what failed."""
+    """Clients that open a new connection for each request, until stopped. Counts what failed and how long answers took."""
 
-    def __init__(self, port, clients=4, pause=0.005):
+    def __init__(self, port, clients=4, pause=0.005, line="who"):
         self.port = port
         self.clients = clients
         self.pause = pause
+        self.line = line
         self.answers = {}
         self.failures = []
         self.count = 0
+        self.slowest = 0.0
         self._lock = threading.Lock()
         self._stop = threading.Event()
 
+    def request(self):
+        return ask(self.port, self.line, timeout=10)
+
     def _run(self):
         while not self._stop.is_set():
+            start = time.monotonic()
             try:
-                answer = ask(self.port, "who", timeout=10)
+                answer = self.request()
                 with self._lock:
                     self.count += 1
+                    self.slowest = max(self.slowest, time.monotonic() - start)
                     self.answers[answer] = self.answers.get(answer, 0) + 1
-            except OSError as error:
+            except Exception as error:  # whatever it is: a client that ends without a word would prove nothing
                 with self._lock:
                     self.count += 1
                     self.failures.append((time.time(), repr(error)))
@@ -272,9 +308,33 @@ class Load:
         for thread in self._threads:
             thread.start()
         wait_until(lambda: self.count > 5, 20, "load")
+        self._entered = self.count
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, kind, *_):
         self._stop.set()
         for thread in self._threads:
             thread.join(15)
+        if kind is None:
+            assert not any(thread.is_alive() for thread in self._threads), "a client hangs"
+            assert self.count > self._entered, "there was no load"
+
+
+class ApiLoad(Load):
+    """The same with requests to the API."""
+
+    def __init__(self, platform, pause=0.05):
+        super().__init__(platform.api_port, clients=1, pause=pause)
+        self.platform = platform
+        self.headers = {"Authorization": f"Bearer {platform.token()}"}
+
+    def request(self):
+        import requests
+
+        answer = requests.get(f"{self.platform.api}/api/v1/apps", headers=self.headers, timeout=30)
+        return str(answer.status_code)
+
+
+if __name__ == "__main__":
+    # What a run that was ended half-way left: bin/test calls this.
+    Platform.of_environment(None).clear()

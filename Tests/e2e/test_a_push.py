@@ -1,14 +1,11 @@
 """A program is pushed, built, started and answers; wrong pushes are declined with the reason."""
 
-import json
 import os
-import re
-import socket
 import subprocess
 import time
 
 import pytest
-from slipway import Load, ask, wait_until
+from slipway import SOURCES, Load, ask, wait_until
 
 
 def test_a_pushed_program_answers_on_its_public_port(app):
@@ -68,29 +65,44 @@ def test_a_failed_build_is_declined_with_the_buildpacks_words_and_can_be_pushed_
     assert "requirement" in app.paasctl("builds", "log", "2").stdout.lower()
 
 
-def test_processes_that_crash_at_start_decline_the_push_and_show_their_last_lines(app):
+def declined(app, files):
+    """Pushes what can't run onto a release that serves: the push is declined and nobody notices. What the pusher saw."""
     app.deploy(source="who")
-    app.write({"who.py": "import sys\nprint('the reason is here', flush=True)\nsys.exit(7)\n"})
+    app.write(files)
     app.commit()
-    result = app.push(check=False)
-    assert result.returncode != 0
-    assert "the reason is here" in result.stderr
-    assert "status 7" in result.stderr
-    assert app.ask().startswith("web.1@v1#")
+    with Load(app.port(), clients=2) as load:
+        result = app.push(check=False)
+    assert result.returncode != 0 and "[remote rejected]" in result.stderr
+    assert load.failures == [] and all(a.startswith("web.1@v1#") for a in load.answers)
     assert [r["state"] for r in app.json("releases")] == ["failed", "current"]
+    assert [p["release"] for p in app.processes(state=None)] == [1]
+    return result.stderr
+
+
+def test_processes_that_crash_at_start_decline_the_push_and_show_their_last_lines(app):
+    shown = declined(app, {"who.py": "import sys\nfor n in range(3):\n    print('the reason is here', n, flush=True)\nsys.exit(7)\n"})
+    assert "the reason is here 0" in shown and "the reason is here 2" in shown
+    assert "status 7" in shown
 
 
 def test_processes_that_listen_on_loopback_only_decline_the_push(app):
-    app.deploy(source="who")
-    app.write({"who.py": (app.directory / "who.py").read_text().replace('"0.0.0.0"', '"127.0.0.1"')})
-    app.commit()
-    result = app.push(check=False)
-    assert result.returncode != 0
-    assert "127.0.0.1:5000 only" in result.stderr and "bind 0.0.0.0 or [::]" in result.stderr
-    assert app.ask().startswith("web.1@v1#")
+    source = (SOURCES / "who/who.py").read_text()
+    shown = declined(app, {"who.py": source.replace('"0.0.0.0"', '"127.0.0.1"')})
+    assert "127.0.0.1:5000 only" in shown and "bind 0.0.0.0 or [::]" in shown
+    assert "listens on ('127.0.0.1', 5000)" in shown
 
 
 def test_processes_that_never_listen_decline_the_push(app):
+    shown = declined(app, {"Procfile": "web: echo waiting for nothing; sleep 1000\n"})
+    assert "did not listen on tcp port 5000" in shown and "it listens on no tcp port" in shown and "waiting for nothing" in shown
+
+
+def test_processes_that_listen_on_another_port_decline_the_push(app):
+    shown = declined(app, {"Procfile": "web: LISTEN_PORT=5999 python3 who.py\n"})
+    assert "did not listen on tcp port 5000" in shown and "it listens on tcp 5999" in shown
+
+
+def test_a_first_release_that_never_listens_leaves_nothing_running(app):
     app.write({"Procfile": "web: sleep 1000\n"})
     app.commit()
     result = app.push(check=False)
@@ -202,10 +214,13 @@ def test_links_in_a_tree_lead_nowhere(app):
     app.commit()
     app.push()
     # Inside, the links lead to the container's own files.
-    answer = app.ask("sh cat /app/passwd")
-    status, text = answer.split(" ")
-    host = open("/etc/passwd").read()
-    assert bytes.fromhex(text).decode() != host
+    for link, path in [("passwd", "/etc/passwd"), ("static", "/etc/passwd")]:
+        status, text = app.ask(f"sh cat /app/{link}").split(" ")
+        inside = bytes.fromhex(text).decode()
+        assert inside == bytes.fromhex(app.ask(f"sh cat {path}").split(" ")[1]).decode() and inside != open(path).read()
+    # The container's own, which its user can't read.
+    status, text = app.ask("sh cat /app/shadow").split(" ")
+    assert status != "0" and "Permission denied" in bytes.fromhex(text).decode()
 
 
 def test_a_procfile_that_is_a_link_is_not_followed(app):

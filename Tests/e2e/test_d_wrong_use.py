@@ -1,6 +1,9 @@
 """Wrong use gives a clear message and the right status or exit code."""
 
+import datetime
+
 import requests
+from slipway import wait_until
 
 
 def api(platform, method, path, token=None, **keywords):
@@ -37,8 +40,8 @@ def test_paasctl_exit_codes(platform, app):
     assert unknown.returncode == 1 and "none-such" in unknown.stderr
     assert platform.paasctl("nonsense", check=False).returncode == 2
     assert platform.paasctl("apps", "create", "Bad_Name", check=False).returncode == 1
-    taken = platform.paasctl("apps", "create", app.name, cwd="/", check=False)
-    assert taken.returncode in (0, 1)
+    again = platform.paasctl("apps", "create", app.name, cwd="/")
+    assert "is there already" in again.stderr
     unconfirmed = platform.paasctl("apps", "delete", app.name, check=False)
     assert unconfirmed.returncode in (1, 2) and "--confirm" in unconfirmed.stderr
     bad = platform.paasctl("apps", "--token", "wrong", check=False)
@@ -69,8 +72,6 @@ def test_tokens_and_roles(platform, app):
 def test_ports(platform, app):
     app.deploy(source="who")
     app.paasctl("ports", "add", "second", "--protocol", "tcp", "--process", "web", "--target", "5000")
-    from slipway import wait_until
-
     wait_until(lambda: app.ask(port=app.port("second")).startswith("web.1"), 20)
     used = app.port("second")
     taken = app.paasctl("ports", "add", "third", "--protocol", "tcp", "--public", str(used), check=False)
@@ -94,9 +95,58 @@ def test_logs(app):
     assert "web.1@v1#" in both and "web.1@v2#" in both
 
 
+def test_an_expired_token_is_refused(platform, app):
+    expires = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=3)
+    made = platform.json("tokens", "create", "--role", "viewer", "--expires", expires.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    assert api(platform, "GET", f"/apps/{app.name}", token=made["token"]).status_code == 200
+    wait_until(lambda: api(platform, "GET", f"/apps/{app.name}", token=made["token"]).status_code == 401, 10, "the end of the token")
+    assert "expired" in problem(api(platform, "GET", "/apps", token=made["token"]), 401)["detail"]
+    refused = platform.paasctl("apps", "--token", made["token"], check=False)
+    assert refused.returncode == 1 and "expired" in refused.stderr
+    past = platform.paasctl("tokens", "create", "--role", "viewer", "--expires", "2020-01-01T00:00:00Z", check=False)
+    assert past.returncode == 1 and "expires" in past.stderr.lower()
+
+
+def test_a_used_up_range_of_ports_is_told(platform, app):
+    """All of the range goes to apps of this test; the next port is refused in words, and one that is given back is given again."""
+    app.deploy(source="who")
+    low, high = platform.port_range
+    fillers = []
+    try:
+        answer = None
+        while answer is None or answer.status_code == 201:
+            if not fillers or answer is None:
+                fillers.append(f"t-fill-{len(fillers)}")
+                assert api(platform, "PUT", f"/apps/{fillers[-1]}", json={}).status_code == 201
+            for number in range(PORTS_OF_APP):
+                port = {"protocol": "tcp", "process": "web"}
+                answer = api(platform, "PUT", f"/apps/{fillers[-1]}/ports/p{number}", json=port)
+                if answer.status_code != 201:
+                    break
+            else:
+                answer = None
+        detail = problem(answer, 422)["detail"]
+        assert f"{low} to {high}" in detail and "PAAS_PORT_RANGE" in detail
+        refused = app.paasctl("ports", "add", "more", "--protocol", "tcp", "--process", "web", check=False)
+        assert refused.returncode == 1 and f"{low} to {high}" in refused.stderr
+        assert app.ask().startswith("web.1@")
+        assert api(platform, "DELETE", f"/apps/{fillers[0]}/ports/p0").status_code == 204
+        app.paasctl("ports", "add", "more", "--protocol", "tcp", "--process", "web")
+    finally:
+        for name in fillers:
+            platform.paasctl("apps", "delete", name, "--confirm", name, check=False)
+
+
+# The most that an app may have.
+PORTS_OF_APP = 50
+
+
 def test_doctor_and_status(platform):
     status = platform.json("status")
-    assert status
-    doctor = platform.paasctl("doctor", check=False)
-    assert doctor.returncode in (0, 1)
-    assert "kernel" in doctor.stdout.lower()
+    assert status["state"] == "up" and status["instance"] == platform.instance
+    assert {c["name"]: c["state"] for c in status["components"]} == dict.fromkeys(["paasd", "postgres", "engine", "git", "router"], "up")
+    findings = platform.json("doctor")
+    assert {"kernel", "OCI runtime", "cgroups"} <= {f["name"] for f in findings}
+    # This host runs the tests, so nothing can be wrong with it.
+    assert [f for f in findings if f["state"] == "failed"] == []
+    assert platform.paasctl("doctor").returncode == 0

@@ -1,11 +1,11 @@
 """Programs of the platform are killed under load; the platform is killed at each step of the durable order."""
 
-import json
 import os
 import pathlib
 import re
 import secrets
-import subprocess
+import signal
+import threading
 import time
 
 import pytest
@@ -19,7 +19,10 @@ PUSH_POINTS = [
 # A change of the formation or of the config begins with what it records (4) and ends with the old processes (8).
 CHANGE_POINTS = ["release-recorded", "instance-planned", "instance-started", "instance-up", "unrouted"]
 
-# After paasd is back: until everything is finished or cleanly failed, and nothing is left over.
+# What is killed in the moment in which paasd is at a point.
+KILLED = [["paasd"], ["paas-engine"], ["paasd", "paas-engine"]]
+
+# From the kill, the restart included, until everything is finished or cleanly failed and nothing is left over.
 SETTLE_SECONDS = 10
 
 
@@ -35,25 +38,58 @@ def standing(platform, tmp_path_factory):
     app.delete()
 
 
+class Fault:
+    """Once paasd is at the point, kills what is to be killed there. paasd alone kills itself at it; for the others it stops
+    there until they are dead, and goes on or is killed with them."""
+
+    def __init__(self, platform, mark, services):
+        self.mark = mark
+        self.services = services
+        self.paasd = platform.pid("paasd")
+        self.victims = [platform.pid(service) for service in services]
+        self.at = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self):
+        wait_until(self.mark.exists, 60, "the fault", interval=0.002)
+        self.at = time.monotonic()
+        if self.services == ["paasd"]:
+            return
+        try:
+            wait_until(lambda: pathlib.Path(f"/proc/{self.paasd}/stat").read_text().rsplit(")", 1)[1].split()[0] == "T", 5, interval=0.002)
+            for pid in self.victims:
+                os.kill(pid, signal.SIGKILL)
+        finally:
+            if "paasd" not in self.services:
+                os.kill(self.paasd, signal.SIGCONT)
+
+    def happened(self):
+        """When; fails the test if it did not."""
+        self._thread.join(60)
+        assert self.at, "paasd did not come to the point"
+        return self.at
+
+
 @pytest.fixture(scope="module")
 def armed(platform):
-    """Restarts a program with a fault point; puts the plain one back at the end. The fault happens once: then the mark is
-    there, and the restarted program goes on."""
-    plain, marks = {}, []
+    """Restarts paasd with a fault point; puts the plain one back at the end. The fault happens once: then the mark is there, and
+    paasd goes on."""
+    run = platform.run / "s6/paasd/run"
+    plain, marks = run.read_text(), []
 
-    def arm(point, service="paasd"):
-        run = platform.run / "s6" / service / "run"
-        plain.setdefault(run, run.read_text())
+    def arm(app, point, services):
+        # A test that failed has left something under way: not this one's matter.
+        wait_until(lambda: not unsettled(platform, app), 60, "a settled start")
         mark = pathlib.Path("/tmp") / f"slipway-fault-{secrets.token_hex(8)}"
         marks.append(mark)
-        lines = plain[run].splitlines()
-        lines.insert(-1, f"export PAAS_FAULT={point}:{mark}")
+        lines = plain.splitlines()
+        lines.insert(-1, f"export PAAS_FAULT={point}:{mark}" + ("" if services == ["paasd"] else ":stop"))
         restart(platform, run, "\n".join(lines) + "\n")
-        return mark
+        return Fault(platform, mark, services)
 
     yield arm
-    for run, text in plain.items():
-        restart(platform, run, text)
+    restart(platform, run, plain)
     for mark in marks:
         mark.unlink(missing_ok=True)
 
@@ -74,7 +110,7 @@ def sql(platform, query):
 
 def pids(platform, app):
     mine = {p["id"] for p in app.processes()}
-    return {c["id"]: c["pid"] for c in platform.containers() if c["id"] in mine}
+    return {c["id"]: c["pid"] for c in platform.containers() if c["id"] in mine and "pid" in c}
 
 
 def unsettled(platform, app):
@@ -96,7 +132,7 @@ def unsettled(platform, app):
     inside = cgroups(platform)
     for container in containers:
         # Tini of it is there, and it is the only one of this instance.
-        if inside.get(container["id"], []).count(container["pid"]) != 1:
+        if container.get("pid") not in inside.get(container["id"], []):
             found.append(f"{container['name']} has the processes {inside.get(container['id'])}")
     known = {c["id"] for c in platform.containers()}
     found += [f"processes {ps} of the unknown container {id}" for id, ps in inside.items() if ps and id not in known]
@@ -138,9 +174,10 @@ def leftovers(platform, app_id):
 def cgroups(platform):
     """Instance id → pids in its control groups."""
     found = {}
-    for path in pathlib.Path("/sys/fs/cgroup").glob(f"**/*{platform.instance}*/**/cgroup.procs"):
-        if "/pids/" not in str(path) and "/memory/" not in str(path):
-            continue
+    root = pathlib.Path("/sys/fs/cgroup")
+    # With a hierarchy per controller, those that always have everybody.
+    roots = [root] if (root / "cgroup.controllers").exists() else [root / "pids", root / "memory"]
+    for path in (p for r in roots for p in r.glob(f"**/*{platform.instance}*/**/cgroup.procs")):
         id = re.search(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", str(path.parent))
         if id:
             pids = [int(p) for p in path.read_text().split()]
@@ -149,16 +186,18 @@ def cgroups(platform):
     return found
 
 
-def check_settles(platform, app):
-    """Finished or cleanly failed in time after paasd is back, and nothing left."""
+def check_settles(platform, app, since):
+    """Finished or cleanly failed in time after the kill, and nothing left."""
     platform.wait_ready()
-    back = time.monotonic()
     seen = unsettled(platform, app)
-    while seen and time.monotonic() - back < SETTLE_SECONDS:
+    while seen and time.monotonic() - since < SETTLE_SECONDS:
         time.sleep(0.2)
         seen = unsettled(platform, app)
     assert not seen, f"after {SETTLE_SECONDS} s: " + "; ".join(seen)
-    print("SETTLED", round(time.monotonic() - back, 2))
+
+
+def remote_head(app):
+    return app.git("ls-remote", "paas", "refs/heads/main").stdout.split()[0]
 
 
 # Programs are killed
@@ -172,9 +211,10 @@ def test_killed_programs_touch_no_traffic_and_no_container(platform, standing, s
     with Load(standing.port(), clients=4) as load:
         old = {service: platform.kill(service) for service in services}
         killed = time.monotonic()
-        wait_until(lambda: all(platform.pid(s) != old[s] for s in services), 5, "the restarted programs")
+        # Not only there, but doing their work.
+        wait_until(lambda: all(platform.pid(s) != old[s] for s in services) and platform.serving(), 10, "the restarted programs")
         assert time.monotonic() - killed < 2
-        check_settles(platform, standing)
+        check_settles(platform, standing, killed)
         count = load.count
         wait_until(lambda: load.count > count + 100, 10, "more requests")
     assert load.failures == []
@@ -197,8 +237,9 @@ def test_a_killed_router_serves_again_within_a_second_without_paasd(platform, st
         wait_until(lambda: {ask(port, "who").split("@")[0] for _ in range(8)} == {"web.1", "web.2"}, 5)
     finally:
         platform.command("s6-svc", "-u", platform.run / "s6/paasd")
+        started = time.monotonic()
         platform.wait_ready()
-    check_settles(platform, standing)
+    check_settles(platform, standing, started)
 
 
 def test_a_killed_database_stops_no_traffic_and_the_api_recovers(platform, standing):
@@ -227,7 +268,7 @@ def test_a_killed_database_stops_no_traffic_and_the_api_recovers(platform, stand
         # Killed with its supervisor watching: nobody has to do anything.
         platform.kill("postgres")
         wait_until(lambda: status() == 200, 20, "recovery by itself")
-        check_settles(platform, standing)
+        check_settles(platform, standing, time.monotonic())
     assert load.failures == []
     assert pids(platform, standing) == before
     standing.scale(web=3)
@@ -243,8 +284,8 @@ def test_a_killed_process_is_replaced_within_two_seconds_and_counted(platform, s
             lambda: next(p for p in standing.processes() if p["name"] == "web.1" and p["id"] != victim["id"]),
             10, "the replacement", interval=0.02)
         assert time.time() - killed < 2
-        wait_until(lambda: any(a.startswith("web.1@") for a in load.answers), 5)
-        check_settles(platform, standing)
+        wait_until(lambda: ask(standing.port(), "who").startswith("web.1@"), 5)
+        check_settles(platform, standing, time.monotonic())
     assert len(load.failures) <= load.clients and all(at - killed < 2 for at, _ in load.failures)
     assert replacement["restarts"] == victim["restarts"] + 1
 
@@ -271,51 +312,64 @@ def test_a_process_that_keeps_crashing_is_backed_off(platform, standing):
     standing.scale(web=2)
 
 
-# paasd is killed at each step of the durable order
+# Killed at each step of the durable order
 
 
-def fault(mark):
-    wait_until(mark.exists, 30, "the fault")
-
-
+@pytest.mark.parametrize("services", KILLED, ids="+".join)
 @pytest.mark.parametrize("point", PUSH_POINTS)
-def test_killed_at_each_step_of_a_push(platform, standing, armed, point):
+def test_killed_at_each_step_of_a_push(platform, standing, armed, point, services):
     app = standing
-    builds, release = app.json("builds")[0]["number"], app.json("apps", "info")["currentRelease"]
+    fault = armed(app, point, services)
+    number, release, old_head = app.json("builds")[0]["number"], app.json("apps", "info")["currentRelease"], remote_head(app)
     app.write({"marker": secrets.token_hex(8)})
     head = app.commit()
-    mark = armed(point)
     with Load(app.port(), clients=3) as load:
         pushed = app.push(check=False, timeout=120)
-        fault(mark)
-        check_settles(platform, app)
-    assert load.failures == []
+        check_settles(platform, app, fault.happened())
     print(pushed.stderr)
-    assert pushed.returncode != 0
-
-
-@pytest.mark.parametrize("point", CHANGE_POINTS)
-def test_killed_at_each_step_of_a_scale(platform, standing, armed, point):
-    app = standing
-    mark = armed(point)
-    with Load(app.port(), clients=3) as load:
-        result = app.paasctl("scale", "web=1" if point == "unrouted" else "web=4", "--wait", check=False)
-        fault(mark)
-        check_settles(platform, app)
-    print(result.returncode, result.stdout, result.stderr)
     assert load.failures == []
+    builds = [b["state"] for b in app.json("builds") if b["number"] > number]
+    released = app.json("apps", "info")["currentRelease"] == release + 1
+    assert builds in (["succeeded"], ["failed"], []) and released == (builds == ["succeeded"])
+    # The pusher hears of a success only if it is one. With paasd, the connection is gone.
+    assert pushed.returncode != 0 if "paasd" in services else (pushed.returncode == 0) == released
+    if PUSH_POINTS.index(point) >= PUSH_POINTS.index("release-recorded"):
+        assert released, "what is recorded is carried out"
+    if not released:
+        assert app.json("apps", "info")["currentRelease"] == release and remote_head(app) == old_head
+        assert all(f"@v{release}#" in app.ask() for _ in range(4))
+        app.push()
+        assert app.json("apps", "info")["currentRelease"] == release + 1
+    assert remote_head(app) == head == app.json("releases")[0]["commit"]
+    assert all(f"@v{release + 1}#" in app.ask() for _ in range(4))
+
+
+@pytest.mark.parametrize("services", KILLED, ids="+".join)
+@pytest.mark.parametrize("point", CHANGE_POINTS)
+def test_killed_at_each_step_of_a_scale(platform, standing, armed, point, services):
+    app = standing
+    target = 1 if point == "unrouted" else 4
+    fault = armed(app, point, services)
+    with Load(app.port(), clients=3) as load:
+        result = app.paasctl("scale", f"web={target}", "--wait", check=False)
+        check_settles(platform, app, fault.happened())
+    assert load.failures == []
+    assert "paasd" in services or result.returncode == 0, result.stderr
+    assert app.json("scale")["web"]["quantity"] == target and len(app.processes()) == target
     app.scale(web=2)
 
 
+@pytest.mark.parametrize("services", KILLED, ids="+".join)
 @pytest.mark.parametrize("point", CHANGE_POINTS)
-def test_killed_at_each_step_of_a_rolling_release(platform, standing, armed, point):
+def test_killed_at_each_step_of_a_rolling_release(platform, standing, armed, point, services):
     app = standing
-    mark = armed(point)
+    fault = armed(app, point, services)
+    release = app.json("apps", "info")["currentRelease"]
     value = secrets.token_hex(4)
     with Load(app.port(), clients=3) as load:
         result = app.paasctl("config", "set", f"VALUE={value}", check=False)
-        fault(mark)
-        check_settles(platform, app)
-    print(result.returncode, result.stdout, result.stderr)
+        check_settles(platform, app, fault.happened())
     assert load.failures == []
+    assert "paasd" in services or result.returncode == 0, result.stderr
+    assert app.json("apps", "info")["currentRelease"] == release + 1
     assert {app.ask("env VALUE") for _ in range(8)} == {value.encode().hex()}

@@ -77,10 +77,22 @@ install_programs() {
             mv "$PAAS_PREFIX/bin/$program.new" "$PAAS_PREFIX/bin/$program"
         fi
     done
+    # A debug build's programs look for Swift's libraries beside themselves.
+    for program in "$from"/*.so; do
+        [ ! -e "$program" ] || install -m 0644 -t "$PAAS_PREFIX/bin" "$program"
+    done
     ln -sfn ../bin/paas-git "$PAAS_PREFIX/hooks/proc-receive"
+    printf '%s\n' "$stamp" >"$PAAS_PREFIX/stamp"
+}
+
+# Buildpacks and stack definitions change without the programs.
+install_trees() {
+    local stamp
+    stamp=$(stamp_of buildpacks stacks)
+    [ "$(cat "$PAAS_PREFIX/trees.stamp" 2>/dev/null)" != "$stamp" ] || return 0
     install_tree buildpacks
     install_tree stacks
-    printf '%s\n' "$stamp" >"$PAAS_PREFIX/stamp"
+    printf '%s\n' "$stamp" >"$PAAS_PREFIX/trees.stamp"
 }
 
 install_tree() {

@@ -3,10 +3,10 @@
 
 RUNTIME_PACKAGES=(postgresql runc conmon tini s6 nftables erofs-utils e2fsprogs mmdebstrap debian-archive-keyring
     containernetworking-plugins golang-github-containers-common libgit2-dev libuv1-dev libpq-dev git ca-certificates
-    iproute2 dnsmasq-base util-linux uidmap libarchive-tools jq curl)
+    iproute2 dnsmasq-base util-linux uidmap libarchive-tools jq curl procps python3)
 OPTIONAL_PACKAGES=(crun)
 BUILD_PACKAGES=(gcc g++ libc6-dev pkg-config binutils make libssl-dev zlib1g-dev)
-TEST_PACKAGES=(python3-pytest python3-requests mosquitto-clients swaks memcached netcat-openbsd dnsutils dpkg-dev
+TEST_PACKAGES=(python3-pytest python3-requests mosquitto-clients swaks libmemcached-tools dnsutils dpkg-dev
     python3-venv python3-pip)
 
 install_packages() {
@@ -23,7 +23,9 @@ install_packages() {
     fi
     local log
     log=$(mktemp)
-    if ! { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"; } \
+    # Another apt, as of unattended upgrades, is waited for.
+    local apt=(apt-get -q -o DPkg::Lock::Timeout=300)
+    if ! { "${apt[@]}" update && DEBIAN_FRONTEND=noninteractive "${apt[@]}" install -y --no-install-recommends "${missing[@]}"; } \
         >"$log" 2>&1 </dev/null; then
         tail -20 "$log" >&2
         rm -f "$log"

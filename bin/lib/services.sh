@@ -1,11 +1,15 @@
 # The supervision tree: s6 over the database and the programs. To be sourced after platform.sh.
 # shellcheck shell=bash
 
-# Every PAAS_ setting, quoted for a shell; secrets are not among them (they are files).
+# settings_export PROGRAM: every PAAS_ setting that concerns it, quoted for a shell. The database's password is paasd's alone; the
+# other secrets are files.
 settings_export() {
     local key
     while IFS= read -r key; do
-        case $key in PAAS_TOKEN | PAAS_SWIFT) continue ;; esac
+        case $key in
+            PAAS_TOKEN | PAAS_SWIFT | PAAS_API) continue ;;
+            PAAS_DATABASE_URL) [ "$1" = paasd ] || continue ;;
+        esac
         printf 'export %s=%q\n' "$key" "${!key}"
     done < <(compgen -v PAAS_ | sort | grep -v '^PAAS_API_URL$')
 }
@@ -18,16 +22,33 @@ write_service() {
     {
         echo '#!/bin/bash'
         echo 'exec 2>&1'
-        settings_export
+        echo ': >started'
+        settings_export "$name"
         echo 'cd /'
         echo 'ulimit -c 0; ulimit -n "$(ulimit -Hn)"'
         printf '%s\n' "$@"
     } >"$S6/$name/run.new"
     chmod 0700 "$S6/$name/run.new"
     mv "$S6/$name/run.new" "$S6/$name/run"
+    write_finish "$name"
     directory "$PAAS_DATA_DIR/service-logs/$name" root:root 0700
     printf '#!/bin/sh\nexec s6-log -b n10 s1000000 T %s\n' "$PAAS_DATA_DIR/service-logs/$name" >"$S6/$name/log/run"
     chmod 0700 "$S6/$name/log/run"
+}
+
+# s6 waits a second before it starts again what died. One of our programs that was killed after it had run for a while is
+# started at once; one that keeps dying, or was told to end (SIGTERM), is not. The database needs its pause.
+write_finish() {
+    [ "$1" != postgres ] || return 0
+    cat >"$S6/$1/finish.new" <<'FINISH'
+#!/bin/sh
+# $1: 256 for a death by signal, $2: the signal.
+[ "$1" = 256 ] && [ "$2" != 15 ] && [ $(($(date +%s) - $(stat -c %Y started))) -ge 2 ] || exit 0
+# Heard only once this script has ended.
+{ while kill -0 $$ 2>/dev/null; do sleep 0.01; done; exec s6-svc -u .; } &
+FINISH
+    chmod 0700 "$S6/$1/finish.new"
+    mv "$S6/$1/finish.new" "$S6/$1/finish"
 }
 
 write_services() {
@@ -53,15 +74,36 @@ write_services() {
 
 start_tree() {
     if svscan_pid >/dev/null; then return 0; fi
+    check_addresses
     rm -f "$PAAS_RUN_DIR/s6-svscan.pid"
     (
         cd /
+        # Written by the process itself before it becomes s6-svscan (pid and start time stay): whenever bin/up is killed,
+        # bin/down finds the tree.
+        self=$BASHPID
+        printf '%s %s\n' "$self" "$(start_time "$self")" >"$PAAS_RUN_DIR/s6-svscan.pid.new"
+        mv "$PAAS_RUN_DIR/s6-svscan.pid.new" "$PAAS_RUN_DIR/s6-svscan.pid"
         exec setsid s6-svscan -t 0 "$S6" </dev/null >>"$PAAS_DATA_DIR/service-logs/svscan.log" 2>&1 9>&-
     ) &
-    local pid=$!
     disown
     wait_for 10 s6 test -p "$S6/.s6-svscan/control" || die "s6-svscan does not start" "see $PAAS_DATA_DIR/service-logs/svscan.log"
-    printf '%s %s\n' "$pid" "$(start_time "$pid")" >"$PAAS_RUN_DIR/s6-svscan.pid"
+}
+
+# What another program holds is told before anything starts: paasd and the router would only end again and again.
+check_addresses() {
+    check_address PAAS_API_ADDRESS "$PAAS_API_ADDRESS"
+    check_address PAAS_ROUTER_METRICS_ADDRESS "$METRICS_ADDRESS"
+}
+
+# check_address SETTING HOST:PORT
+check_address() {
+    local host=${2%:*} port=${2##*:} listening process any=' 0.0.0.0 [::] * '
+    while read -r _ _ _ listening _ process; do
+        listening=${listening%:*}
+        if [ "$listening" = "$host" ] || [[ $any == *" $listening "* ]] || [[ $any == *" $host "* ]]; then
+            die "$2 is taken by another program: $process" "end it, or choose another address with $1"
+        fi
+    done < <(ss -Hltnp "sport = :$port")
 }
 
 service_up() { s6-svstat -o up "$S6/$1" 2>/dev/null | grep -qx true; }
@@ -86,6 +128,13 @@ stop_tree() {
         fi
     fi
     rm -f "$PAAS_RUN_DIR/s6-svscan.pid"
+}
+
+# Ends what is in a control group, and removes it.
+remove_cgroup() {
+    local pid
+    while read -r pid; do kill -KILL "$pid" 2>/dev/null || true; done <"$1/cgroup.procs"
+    rmdir "$1"
 }
 
 tree_gone() { [ ! -d "/proc/$1" ]; }

@@ -1,4 +1,5 @@
-/// What the operator can set: environment `PAAS_…` over `/etc/paas/paas.env`, defaults as documented. Read once per program.
+/// What the operator can set: environment `PAAS_…` over `/etc/paas/paas.env` (or the file that `PAAS_ENV_FILE` names),
+/// defaults as documented. Read once per program.
 public struct Settings: Sendable {
     /// `PAAS_DATA_DIR`: what must outlive a reboot.
     public var dataDirectory: String
@@ -47,7 +48,8 @@ public struct Settings: Sendable {
     public var ociRuntime: String
     /// `PAAS_BOOT_ID_FILE`; the kernel's own unless a test simulates a power cut.
     public var bootIDFile: String
-    /// `PAAS_FAULT=NAME:MARK`: a fault point at which paasd or paas-engine kills itself with SIGKILL, once (tests only).
+    /// `PAAS_FAULT=NAME:MARK`: a fault point at which paasd or paas-engine kills or stops itself, once (tests only; see
+    /// `FaultSwitch`).
     public var faultPoint: String?
 
     /// - Parameters:

@@ -24,7 +24,8 @@ final class TestEngine: @unchecked Sendable {
     init(linked: Bool = false) throws {
         let tag = String(UInt32.random(in: 0x10_0000...0xFF_FFFF), radix: 16)
         instance = "t\(tag)"
-        root = "/tmp/paas-rt-\(tag)"
+        // bin/test names a folder of its own, and so finds what a run left that was ended half-way.
+        root = (getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp") + "/paas-rt-\(tag)"
         let net = Int.random(in: 0...15) * 16
         environment = [
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -64,11 +65,17 @@ final class TestEngine: @unchecked Sendable {
 
     // MARK: - The engine
 
+    /// Whose thread starts engines: it lives as long as the tests, and should they die without a word, the engines die too.
+    private static let guardian = BlockingExecutor("engines", width: 1)
+
     func start(fault: String? = nil) async throws {
         var spec = ProcessSpec(try Self.program, ["serve"], environment: environment)
         if let fault { spec.environment["PAAS_FAULT"] = fault }
-        let log = try OwnedFD.open(root + "/engine.log", O_WRONLY | O_CREAT | O_APPEND)
-        engine = try ChildProcess.spawn(spec, descriptors: [nil, log.raw, log.raw])
+        spec.parentDeathSignal = SIGKILL
+        try await Self.guardian.run { [self, spec] in
+            let log = try OwnedFD.open(root + "/engine.log", O_WRONLY | O_CREAT | O_APPEND)
+            engine = try ChildProcess.spawn(spec, descriptors: [nil, log.raw, log.raw])
+        }
         try await eventually("the engine answers") { (try? await self.client.capabilities()) != nil }
     }
 

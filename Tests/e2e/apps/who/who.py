@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import socket
 import socketserver
 import sys
 import threading
@@ -31,7 +32,7 @@ class Handler(socketserver.StreamRequestHandler):
             elif words[0] == "exit":
                 os._exit(int(words[1]))
             elif words[0] == "memory":
-                kept.append(bytearray(int(words[1]) << 20))
+                kept.append(b"x" * (int(words[1]) << 20))  # written, and so really taken
                 answer = "kept"
             elif words[0] == "threads":
                 answer = str(threading.active_count())
@@ -53,6 +54,7 @@ if os.environ.get("CRASH_AT_START"):
     print("cannot start: CRASH_AT_START is set", flush=True)
     sys.exit(3)
 host = os.environ.get("LISTEN_HOST", "0.0.0.0")
+Server.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
 server = Server((host, int(os.environ.get("LISTEN_PORT", os.environ["PORT"]))), Handler)
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 print(f"{IDENTITY} listens on {server.server_address}", flush=True)
