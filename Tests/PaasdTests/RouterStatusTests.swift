@@ -41,8 +41,8 @@ import Testing
                     return looks
                 }
                 return ["a": RouterStatus.Seen(isConnected: true, mark: Self.mark(look < 3 ? 4 : 5))]
-            }, newest: { () async throws(PaaSError) in Self.mark(5) }, recorded: { () async throws(PaaSError) in ["a"] }
-        )
+            }, newest: { () async throws(PaaSError) in Self.mark(5) },
+            recorded: { () async throws(PaaSError) in ["a"] }, patience: .seconds(60))
         #expect(await status.component().state == .up)
     }
 
