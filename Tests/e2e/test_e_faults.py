@@ -180,7 +180,10 @@ def cgroups(platform):
     for path in (p for r in roots for p in r.glob(f"**/*{platform.instance}*/**/cgroup.procs")):
         id = re.search(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", str(path.parent))
         if id:
-            pids = [int(p) for p in path.read_text().split()]
+            try:
+                pids = [int(p) for p in path.read_text().split()]
+            except OSError:  # just removed
+                continue
             found.setdefault(id.group(), [])
             found[id.group()] = sorted(set(found[id.group()]) | set(pids))
     return found

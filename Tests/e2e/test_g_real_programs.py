@@ -82,8 +82,13 @@ def test_a_flask_application_with_gunicorn(app):
     assert fetch(f"http://127.0.0.1:{app.port()}/") == b"hello from flask"
     # What the pusher sees: titles in the order of the work, everything else below them.
     order = titles(result)
-    assert order[:2] == [f"Build 1 of {app.name}", "Python app detected"] and order[2].startswith("Using Python 3.")
-    assert order[3:] == [
+    head = app.git("rev-parse", "HEAD").stdout[:12]
+    assert order[:3] == [
+        f"Commit {head} received", f"Build 1 of {app.name}; its log: paasctl builds log 1 -f -a {app.name}",
+        "Python app detected",
+    ]
+    assert order[3].startswith("Using Python 3.")
+    assert order[4:] == [
         "Making a virtual environment in .venv", "Installing requirements.txt with pip", "Build finished",
         "Discovering process types", "Compressing...", "Launching...",
     ]
