@@ -55,10 +55,12 @@ extension Reconciler {
             let containers = state.engine.containers(of: app)
             if containers == nil { state.waitingForEngine.insert(app) }
             return PlannerInput(
-                snapshot: nil, observed: containers, buildRuns: state.engine.buildRuns(of: app),
+                snapshot: nil, observed: containers, engineSince: state.engineSince,
+                buildRuns: state.engine.buildRuns(of: app),
                 routers: state.routers.facts(),
                 upRevisions: state.upRevisions, baseRevision: state.baseRevision,
                 busy: Set(state.busy.lazy.filter { $0.value.app == app }.map(\.key)),
+                stopping: state.busy.compactMapValues { $0.app == app ? $0.killAt : nil },
                 startFailures: state.startFailures, startErrors: state.callFailures.compactMapValues(\.startError),
                 now: performer.now(), settings: settings)
         }
@@ -95,30 +97,39 @@ extension Reconciler {
     // MARK: Calls of the engine
 
     private func launch(_ app: AppID, _ action: Action, _ snapshot: AppSnapshot?) {
-        let call: (id: InstanceID, kind: Call.Kind)
+        let id: InstanceID
+        let kind: Call.Kind
+        var killAt: Timestamp?
         switch action {
-        case .ensure(let id): call = (id, .ensure)
-        case .stop(let id, _): call = (id, .stop)
-        case .remove(let id): call = (id, .remove)
+        case .ensure(let started): (id, kind) = (started, .ensure)
+        case .stop(let stopped, let grace):
+            (id, kind) = (stopped, .stop)
+            killAt = performer.now().adding(seconds: Double(grace))
+        case .remove(let removed): (id, kind) = (removed, .remove)
         default: return
         }
-        let mayRun = state.withLock { state in
-            guard state.busy[call.id] == nil else { return false }
-            let running = state.busy.values.filter { $0.app == app && $0.kind == call.kind && !$0.awaitsExit }.count
-            // The others are planned again when one of these has ended.
-            guard running < (call.kind == .stop ? Self.stopsAtOnce : Self.startsAtOnce) else { return false }
-            state.busy[call.id] = Call(app: app, kind: call.kind)
-            return true
+        let number = state.withLock { state -> Int? in
+            if let underWay = state.busy[id] {
+                guard let present = underWay.killAt, let killAt, killAt < present else { return nil }
+            } else {
+                let running = state.busy.values.filter { $0.app == app && $0.kind == kind && !$0.awaitsExit }.count
+                // The others are planned again when one of these has ended.
+                guard running < (kind == .stop ? Self.stopsAtOnce : Self.startsAtOnce) else { return nil }
+            }
+            state.callCount += 1
+            state.busy[id] = Call(app: app, kind: kind, killAt: killAt, number: state.callCount)
+            return state.callCount
         }
-        if mayRun { enqueue.yield(.call(app, action, call.id, snapshot)) }
+        if let number { enqueue.yield(.call(app, action, id, number: number, snapshot)) }
     }
 
-    func call(_ app: AppID, _ action: Action, _ id: InstanceID, _ snapshot: AppSnapshot?) async throws {
+    func call(_ app: AppID, _ action: Action, _ id: InstanceID, _ number: Int, _ snapshot: AppSnapshot?) async throws {
         do {
             let effect = try await performer.perform(action, in: snapshot)
             apply(effect)
             let waits = state.withLock { state in
                 state.callFailures[id] = nil
+                guard state.busy[id]?.number == number else { return false }
                 // The event of its end is on its way; until then there is nothing to do with it.
                 if case .stopped = effect, let container = state.engine.container(id), container.state != .exited {
                     state.busy[id]?.awaitsExit = true
@@ -130,12 +141,14 @@ extension Reconciler {
             if waits { enqueue.yield(.giveUpWaiting(app, id, afterSeconds: 5)) }
         } catch {
             if error.code == .stale { throw error }
-            try await failed(app, action, id, error)
+            try await failed(app, action, id, number, error)
         }
         wake(app)
     }
 
-    private func failed(_ app: AppID, _ action: Action, _ id: InstanceID, _ error: PaaSError) async throws {
+    private func failed(
+        _ app: AppID, _ action: Action, _ id: InstanceID, _ number: Int, _ error: PaaSError
+    ) async throws {
         logger.warning(
             "a call of the engine failed",
             metadata: ["app": "\(app)", "instance": "\(id)", "error": "\(ErrorChain(error))"])
@@ -156,7 +169,7 @@ extension Reconciler {
         // The planner may have to give up a rollout for it. The container stays busy meanwhile, so that the pause is kept.
         wake(app)
         try await sleep(Backoff.seconds(failures: failures))
-        state.withLock { $0.busy[id] = nil }
+        state.withLock { if $0.busy[id]?.number == number { $0.busy[id] = nil } }
     }
 }
 

@@ -11,7 +11,7 @@ public final class Reconciler: SchedulerWakeup, Sendable {
         case look(AppID)
         case timer(AppID, Timestamp)
         /// The snapshot is the one that the plan was made from.
-        case call(AppID, Action, InstanceID, AppSnapshot?)
+        case call(AppID, Action, InstanceID, number: Int, AppSnapshot?)
         /// Ends the wait for a container's last event.
         case giveUpWaiting(AppID, InstanceID, afterSeconds: Double)
     }
@@ -19,6 +19,8 @@ public final class Reconciler: SchedulerWakeup, Sendable {
     struct State: Sendable {
         var queue = WorkQueue()
         var engine = EngineView()
+        /// When the engine's list came that is kept up to date since.
+        var engineSince: Timestamp?
         var routers = RouterRegistry()
         var baseRevision: Int64 = 0
         var upRevisions: [InstanceID: Int64] = [:]
@@ -26,6 +28,8 @@ public final class Reconciler: SchedulerWakeup, Sendable {
         var callFailures: [InstanceID: CallFailure] = [:]
         /// Calls of the engine under way, or answered while their event is still to come.
         var busy: [InstanceID: Call] = [:]
+        /// Calls made so far.
+        var callCount = 0
         /// Apps with something that waits for routers.
         var waitingForRouters: Set<AppID> = []
         /// Apps that could not be looked at while the engine was away.
@@ -43,6 +47,10 @@ public final class Reconciler: SchedulerWakeup, Sendable {
         enum Kind: Sendable { case ensure, stop, remove }
         var app: AppID
         var kind: Kind
+        /// Of a stop: when the container is killed. A harder stop takes the place of one under way.
+        var killAt: Timestamp?
+        /// Tells it from the call that took its place.
+        var number: Int
         var awaitsExit = false
     }
 
@@ -154,7 +162,8 @@ public final class Reconciler: SchedulerWakeup, Sendable {
             try await sleep(max(0, time.seconds(since: performer.now())))
             state.withLock { $0.queue.fired(app, at: time) }
             wake(app)
-        case .call(let app, let action, let id, let snapshot): try await call(app, action, id, snapshot)
+        case .call(let app, let action, let id, let number, let snapshot):
+            try await call(app, action, id, number, snapshot)
         case .giveUpWaiting(let app, let id, let seconds):
             try await sleep(seconds)
             state.withLock { if $0.busy[id]?.awaitsExit == true { $0.busy[id] = nil } }
@@ -230,7 +239,9 @@ public final class Reconciler: SchedulerWakeup, Sendable {
 
     private func noticed(_ event: EngineEvent) {
         let apps = state.withLock { state in
+            let wasCurrent = state.engine.isCurrent
             let apps = state.engine.apply(event)
+            if !wasCurrent, state.engine.isCurrent { state.engineSince = performer.now() }
             for (id, call) in state.busy where call.awaitsExit {
                 let container = state.engine.container(id)
                 if container == nil || container?.state == .exited { state.busy[id] = nil }

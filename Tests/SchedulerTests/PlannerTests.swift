@@ -17,7 +17,9 @@ struct Scene {
     var containers: [ContainerObservation]?
     var routers: [RouterFact] = [RouterFact(id: "r", revision: 100, draining: [:])]
     var upRevisions: [InstanceID: Int64] = [:]
+    var engineSince: Double?
     var busy: Set<InstanceID> = []
+    var stopping: [InstanceID: Timestamp] = [:]
     var startFailures: [InstanceID: String] = [:]
     var startErrors: [InstanceID: String] = [:]
     var hasActiveBuild = false
@@ -44,7 +46,8 @@ struct Scene {
         return Planner.plan(
             PlannerInput(
                 snapshot: snapshot, observed: Dictionary(uniqueKeysWithValues: seen.map { ($0.id, $0) }),
-                buildRuns: buildRuns, routers: routers, upRevisions: upRevisions, baseRevision: 1, busy: busy,
+                engineSince: engineSince.map { .at($0) }, buildRuns: buildRuns, routers: routers,
+                upRevisions: upRevisions, baseRevision: 1, busy: busy, stopping: stopping,
                 startFailures: startFailures, startErrors: startErrors, now: .at(now)))
     }
 }
@@ -226,7 +229,16 @@ struct StopRuleTests {
     @Test("a drain that seems to end far in the future was set before the clock was put back")
     func clockPutBack() {
         let flowing = [RouterFact(id: "a", revision: 7, draining: [.number(1): 2])]
-        #expect(scene(flowing, now: 900).plan().actions == [.stop(.number(1), graceSeconds: 30)])
+        #expect(scene(flowing, now: -9000).plan().actions == [.stop(.number(1), graceSeconds: 30)])
+    }
+
+    @Test("a clock that is put back a little, or a port that changes, cuts no drain short")
+    func drainIsKept() {
+        var scene = scene([RouterFact(id: "a", revision: 7, draining: [.number(1): 2])], now: 900)
+        #expect(scene.plan() == Plan(wakeAt: .at(1020)))
+        scene.rows[0].stopAt = .at(3000)
+        scene.ports = [.tcp("web", drain: 0)]
+        #expect(scene.plan() == Plan(wakeAt: .at(3000)))
     }
 
     @Test("the exit is recorded")
@@ -370,6 +382,16 @@ struct ScaleRuleTests {
         scene.rows = [row]
         scene.now = 1000
         #expect(scene.plan().actions == [.stop(.number(1), graceSeconds: 10)])
+        // A stop under way is cut short once, and only by that.
+        scene.busy = [.number(1)]
+        scene.stopping = [.number(1): .at(1029)]
+        #expect(scene.plan().actions == [.stop(.number(1), graceSeconds: 10)])
+        scene.stopping = [.number(1): .at(1010)]
+        scene.now = 1001.5
+        #expect(scene.plan().actions == [])
+        scene.stopping = [.number(1): .at(1029)]
+        scene.stopBy = nil
+        #expect(scene.plan().actions == [])
     }
 }
 
@@ -436,6 +458,18 @@ struct RolloutRuleTests {
         #expect(scene.plan() == Plan(actions: [.ensure(.number(11))], wakeAt: .at(1120)))
         scene.now = 1120
         #expect(scene.plan().actions.count == 1 && scene.plan().changesStore)
+        // The time without an engine does not count.
+        scene.engineSince = 1119
+        #expect(scene.plan() == Plan(actions: [.ensure(.number(11))], wakeAt: .at(1299)))
+        scene.now = 1299
+        #expect(scene.plan().changesStore)
+    }
+
+    @Test("is not given up when the clock is put back a little")
+    func clockPutBack() {
+        let old = ProcessInstance.sample(1, state: .up)
+        let scene = rolling([old, .sample(11, release: 2, state: .starting, since: 1100)])
+        #expect(scene.plan() == Plan(wakeAt: .at(1160)))
     }
 
     @Test("becomes current when all its processes serve")

@@ -198,6 +198,27 @@ struct ReconcilerTests {
             }
         }
     }
+
+    @Test("a deletion that must not wait cuts a stop short that is under way")
+    func forcefulDelete() async throws {
+        let platform = Platform()
+        platform.engine.state.withLock { $0.ignoreSIGTERM = true }
+        try await platform.running { reconciler in
+            _ = platform.store.scale("web", to: 1, now: .at(0))
+            let version = platform.store.release(["web": "ok"], now: .at(0))
+            reconciler.wake(App.sample.id)
+            try await platform.eventually("current") { platform.store.releaseState(version) == .current }
+            platform.store.change { $0.app.deleting = true }
+            reconciler.wake(App.sample.id)
+            try await platform.eventually("a stop is under way") {
+                platform.engine.state.withLock { $0.graces } == [30]
+            }
+            platform.store.change { $0.app.stopBy = platform.clock.timestamp }
+            reconciler.wake(App.sample.id)
+            try await platform.eventually("removed") { platform.store.read { $0.isRemoved } }
+            #expect(platform.engine.state.withLock { $0.graces } == [30, 0])
+        }
+    }
 }
 
 @Suite("What the shell remembers")

@@ -33,6 +33,10 @@ final class FakeEngine: ContainerEngine, Sendable {
         var nextPID: Int32 = 100
         var bootID = "boot-1"
         var stops: [InstanceID] = []
+        /// Processes end by SIGKILL only.
+        var ignoreSIGTERM = false
+        /// Seconds that stops were given, in their order.
+        var graces: [Int] = []
         var removed: [InstanceID] = []
         var streams: [AsyncThrowingStream<EngineEvent, any Error>.Continuation] = []
     }
@@ -60,6 +64,11 @@ final class FakeEngine: ContainerEngine, Sendable {
     }
 
     func stop(_ id: InstanceID, graceSeconds: Int, epoch: Int64) async throws(PaaSError) {
+        state.withLock { $0.graces.append(graceSeconds) }
+        while graceSeconds > 0, state.withLock({ $0.ignoreSIGTERM && $0.containers[id]?.exitedAt == nil }) {
+            if Task.isCancelled { throw PaaSError(.cancelled, "the test is over") }
+            await Task.yield()
+        }
         end(id, code: 143)
         state.withLock { $0.stops.append(id) }
     }

@@ -63,7 +63,7 @@ extension Planner {
             // A process without ports is ready as soon as it runs; in a rollout it has to prove a little more than that.
             let settled = row.since.adding(seconds: input.settings.settleSeconds)
             if row.release == candidate?.version, bindings(of: row.type).isEmpty,
-                !isOver(settled, of: input.settings.settleSeconds)
+                !isPauseOver(settled, of: input.settings.settleSeconds)
             {
                 wake(at: settled)
             } else {
@@ -88,7 +88,7 @@ extension Planner {
             return
         }
         let stableAt = upAt.adding(seconds: CrashBackoff.stableAfterSeconds)
-        if isOver(stableAt, of: CrashBackoff.stableAfterSeconds) {
+        if isPauseOver(stableAt, of: CrashBackoff.stableAfterSeconds) {
             actions.append(.resetSlot(type: row.type, index: row.index))
         } else {
             wake(at: stableAt)
@@ -167,12 +167,13 @@ extension Planner {
             return
         }
         // The flows have their time from the moment on at which no new ones come.
-        let drain = Double(bindings(of: row.type).map(\.drainSeconds).max() ?? PortBinding.defaultDrainSeconds)
         guard let stopAt = row.stopAt else {
-            actions.append(.setStopAt(row.id, now.adding(seconds: drain)))
+            let drain = bindings(of: row.type).map(\.drainSeconds).max() ?? PortBinding.defaultDrainSeconds
+            actions.append(.setStopAt(row.id, now.adding(seconds: Double(drain))))
             return
         }
-        if isOver(stopAt, of: drain) {
+        // The ports may have changed since it was set.
+        if isOver(stopAt, of: Double(Limits.drainSeconds.upperBound)) {
             stop(row.id)
         } else {
             wake(at: stopAt)
@@ -189,9 +190,14 @@ extension Planner {
     }
 
     private mutating func stop(_ id: InstanceID) {
-        guard !input.busy.contains(id) else { return }
         var grace = input.settings.graceSeconds
         if let stopBy = snapshot.app.stopBy { grace = min(grace, max(0, Int(stopBy.seconds(since: now).rounded(.up)))) }
+        if input.busy.contains(id) {
+            // A stop under way is asked for again only by a deletion that leaves it less time.
+            guard snapshot.app.stopBy != nil, let killAt = input.stopping[id],
+                now.adding(seconds: Double(grace) + 2) < killAt
+            else { return }
+        }
         actions.append(.stop(id, graceSeconds: grace))
     }
 

@@ -116,7 +116,7 @@ extension Planner {
             .max { ($0.createdAt, $0.id) < ($1.createdAt, $1.id) }
         // A user who asks for a restart does not wait for the backoff.
         if let asked, asked.state == .crashed, asked.replaceRequested { return slot.restarts }
-        if isOver(slot.nextStartAt, of: CrashBackoff.maximumSeconds) { return slot.restarts }
+        if isPauseOver(slot.nextStartAt, of: CrashBackoff.maximumSeconds) { return slot.restarts }
         wake(at: slot.nextStartAt)
         return nil
     }

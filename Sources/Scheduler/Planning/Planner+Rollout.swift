@@ -46,7 +46,7 @@ extension Planner {
         let timeout = input.settings.bootTimeoutSeconds
         for row in live(type, index) where isCandidate(version: row.release) {
             // The second start has what the first one left of the time.
-            let begin = min(crashes.filter { $0.upAt == nil }.map(\.createdAt).min() ?? row.since, row.since)
+            var begin = min(crashes.filter { $0.upAt == nil }.map(\.createdAt).min() ?? row.since, row.since)
             let container = observed[row.id]
             let summary: String
             let limit: Double
@@ -57,6 +57,8 @@ extension Planner {
                 summary = StartProblem.notListening(
                     row, container, bindings: bindings(of: type), bootTimeoutSeconds: timeout)
             case .planned:
+                // Nothing can be started while the engine is away.
+                if let since = input.engineSince { begin = max(begin, since) }
                 // One that was not refused may just be waiting for its turn.
                 limit = input.startErrors[row.id] == nil ? Self.patience * timeout : timeout
                 summary = StartProblem.notStarted(row, input.startErrors[row.id], seconds: limit)

@@ -126,9 +126,17 @@ public struct Planner {
         return input.routers.allSatisfy { $0.revision >= revision }
     }
 
-    /// Whether a limit of `seconds` that ends at `end` is over. One that seems to have longer to go than it is long was set
-    /// before the wall clock was put back.
-    func isOver(_ end: Timestamp, of seconds: Double) -> Bool { now >= end || end.seconds(since: now) > seconds + 1 }
+    /// Whether a pause of `seconds` that ends at `end` is over. One that seems to have longer to go than it is long was begun
+    /// before the wall clock was put back; to end it early does no harm.
+    func isPauseOver(_ end: Timestamp, of seconds: Double) -> Bool {
+        now >= end || end.seconds(since: now) > seconds + 1
+    }
+
+    /// Whether a limit of at most `seconds` that ends at `end` is over. Something is given up for it, so that a wall clock that
+    /// is put back a little only makes it longer; one put back by far must not make it last for hours.
+    func isOver(_ end: Timestamp, of seconds: Double) -> Bool {
+        now >= end || end.seconds(since: now) > 2 * seconds + 60
+    }
 
     mutating func wake(at time: Timestamp) {
         guard time > now else { return }
@@ -147,7 +155,7 @@ public struct Planner {
     /// Containers without a row. A row is removed after its container, so they are left-overs of another database.
     private static func orphanActions(_ orphans: [ContainerObservation], _ input: PlannerInput) -> [Action] {
         orphans.sorted { $0.id < $1.id }.compactMap { container in
-            guard !container.isBuild, !input.busy.contains(container.id) else { return nil }
+            guard !input.busy.contains(container.id) else { return nil }
             if container.state != .exited {
                 return .stop(container.id, graceSeconds: input.settings.graceSeconds)
             }

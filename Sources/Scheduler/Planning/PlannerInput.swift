@@ -51,6 +51,8 @@ public struct PlannerInput: Sendable {
     /// The app's processes as the engine sees them, builds left out. Nil while the engine is away: then nothing is planned,
     /// because nothing may be stopped or given up for lost on no evidence.
     public var observed: [InstanceID: ContainerObservation]?
+    /// Since when the engine is there without a break; nil: it was always there.
+    public var engineSince: Timestamp?
     /// A build container of the app has a process that lives.
     public var buildRuns: Bool
     /// Every router that may still route.
@@ -61,6 +63,8 @@ public struct PlannerInput: Sendable {
     public var baseRevision: Int64
     /// Instances with a call of the engine under way.
     public var busy: Set<InstanceID>
+    /// Those of them that are being stopped, and when each is killed.
+    public var stopping: [InstanceID: Timestamp]
     /// Instances that the engine refused to start for a reason that trying again does not change.
     public var startFailures: [InstanceID: String]
     /// Why the last attempt to start an instance failed that is tried again.
@@ -69,19 +73,22 @@ public struct PlannerInput: Sendable {
     public var settings: SchedulerSettings
 
     public init(
-        snapshot: AppSnapshot?, observed: [InstanceID: ContainerObservation]?, buildRuns: Bool = false,
+        snapshot: AppSnapshot?, observed: [InstanceID: ContainerObservation]?, engineSince: Timestamp? = nil,
+        buildRuns: Bool = false,
         routers: [RouterFact] = [], upRevisions: [InstanceID: Int64] = [:], baseRevision: Int64 = 0,
-        busy: Set<InstanceID> = [],
+        busy: Set<InstanceID> = [], stopping: [InstanceID: Timestamp] = [:],
         startFailures: [InstanceID: String] = [:], startErrors: [InstanceID: String] = [:], now: Timestamp,
         settings: SchedulerSettings = SchedulerSettings()
     ) {
         self.snapshot = snapshot
         self.observed = observed
+        self.engineSince = engineSince
         self.buildRuns = buildRuns
         self.routers = routers
         self.upRevisions = upRevisions
         self.baseRevision = baseRevision
         self.busy = busy
+        self.stopping = stopping
         self.startFailures = startFailures
         self.startErrors = startErrors
         self.now = now
