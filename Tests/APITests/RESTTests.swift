@@ -135,6 +135,8 @@ import Testing
             #expect(vars["B"]?["base64"] == .string("/w=="))
             expectProblem(try await client.call(.patch, path, "{}", headers: ["If-Match": "\"1\""]), 412)
             expectProblem(try await client.call(.patch, path, #"{"PORT":"1"}"#), 422)
+            // It may have been set before the platform took the name for itself.
+            #expect(try await client.call(.patch, path, #"{"PORT":null}"#).status < 300)
             expectProblem(try await client.call(.patch, path, #"{"A":"\u0000"}"#), 422)
             expectProblem(try await client.call(.patch, path, #"{"A":5}"#), 400)
             #expect(try await client.call(.patch, path, #"{"A":null}"#).status == 202)

@@ -17,6 +17,11 @@ import Testing
         #expect(error?.message.contains("shell") == true)
     }
 
+    @Test func whatBecameReservedCanBeUnset() throws {
+        for key in ["PORT_WEB", "BASH_ENV", "KEY"] { try Names.validateConfigKeyForm(key) }
+        #expect(throws: PaaSError.self) { try Names.validateConfigKeyForm("1A") }
+    }
+
     @Test(arguments: ["KEY", "_x", "a1"]) func configKeys(_ key: String) throws { try Names.validateConfigKey(key) }
 
     @Test(arguments: ["", "1A", "A-B", "A B", "PORT", "PORT_WEB", "PAAS_APP", "DYNO", "É"])

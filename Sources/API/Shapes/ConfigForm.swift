@@ -20,8 +20,10 @@ enum ConfigForm {
         }
         var changes: [String: ConfigValue?] = [:]
         for member in members {
-            try Names.validateConfigKey(member.name)
-            changes.updateValue(try value(member.value, key: member.name), forKey: member.name)
+            try Names.validateConfigKeyForm(member.name)
+            let value = try value(member.value, key: member.name)
+            if value != nil { try Names.validateConfigKey(member.name) }
+            changes.updateValue(value, forKey: member.name)
         }
         return changes
     }

@@ -21,15 +21,7 @@ public enum Names {
 
     /// Keys of config vars: `[A-Za-z_][A-Za-z0-9_]*`, at most 255 bytes, and none that the platform or the shell sets itself.
     public static func validateConfigKey(_ key: String) throws(PaaSError) {
-        let bytes = Array(key.utf8)
-        guard let first = bytes.first, bytes.count <= 255, isLetter(first) || first == UInt8(ascii: "_"),
-            bytes.allSatisfy({ isLetter($0) || isDigit($0) || $0 == UInt8(ascii: "_") })
-        else {
-            throw PaaSError(
-                .invalid,
-                "config key \(quoted(key)) is not allowed: use letters, digits and _, not starting with a digit, at most 255",
-                invalidParameters: [.init(name: key, reason: "must match [A-Za-z_][A-Za-z0-9_]*")])
-        }
+        try validateConfigKeyForm(key)
         if key == "PORT" || key == "DYNO" || key.hasPrefix("PORT_") || key.hasPrefix("PAAS_") {
             throw PaaSError(
                 .invalid, "config key \(key) is set by the platform; choose another name",
@@ -39,6 +31,19 @@ public enum Names {
             throw PaaSError(
                 .invalid, "config key \(key) is set by the shell that starts each process; choose another name",
                 invalidParameters: [.init(name: key, reason: "reserved")])
+        }
+    }
+
+    /// Keys of config vars that are to be unset: what became reserved since it was set can still be.
+    public static func validateConfigKeyForm(_ key: String) throws(PaaSError) {
+        let bytes = Array(key.utf8)
+        guard let first = bytes.first, bytes.count <= 255, isLetter(first) || first == UInt8(ascii: "_"),
+            bytes.allSatisfy({ isLetter($0) || isDigit($0) || $0 == UInt8(ascii: "_") })
+        else {
+            throw PaaSError(
+                .invalid,
+                "config key \(quoted(key)) is not allowed: use letters, digits and _, not starting with a digit, at most 255",
+                invalidParameters: [.init(name: key, reason: "must match [A-Za-z_][A-Za-z0-9_]*")])
         }
     }
 

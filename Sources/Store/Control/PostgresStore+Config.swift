@@ -25,7 +25,9 @@ extension PostgresStore {
     public func patchConfig(
         _ id: AppID, changes: [String: ConfigValue?], ifMatch: Int?, actor: Principal, now: Timestamp
     ) async throws(PaaSError) -> ConfigChange {
-        for key in changes.keys.sorted() { try Names.validateConfigKey(key) }
+        for (key, value) in changes.sorted(by: { $0.key < $1.key }) {
+            if value == nil { try Names.validateConfigKeyForm(key) } else { try Names.validateConfigKey(key) }
+        }
         let sealer = sealer
         let portRange = portRange
         return try await write(now: now) { transaction in

@@ -135,7 +135,7 @@ struct Config: AsyncParsableCommand {
             let name = try app.name()
             for key in keys {
                 guard !key.contains("=") else { throw ValidationError("give keys without values") }
-                try Usage.check { () throws(PaaSError) in try Names.validateConfigKey(key) }
+                try Usage.check { () throws(PaaSError) in try Names.validateConfigKeyForm(key) }
             }
             let client = try connection.session().client()
             var members: [JSONValue.Member] = []
