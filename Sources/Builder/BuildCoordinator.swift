@@ -101,15 +101,24 @@ public actor BuildCoordinator: BuildService {
     }
 
     public func log(_ build: BuildID, follow: Bool) async throws(PaaSError) -> AsyncThrowingStream<String, any Error> {
-        try await log(build, fromLine: 0, follow: follow)
-    }
-
-    /// - Parameter fromLine: number of the first line wanted, from 0.
-    public func log(_ build: BuildID, fromLine: Int, follow: Bool)
-        async throws(PaaSError) -> AsyncThrowingStream<String, any Error>
-    {
         let known = try await parts.store.build(build)
         let progress = follow ? try await attach(known) : nil
+        let reader = BuildLogReader(log: parts.log, build: build, fromLine: 0, progress: progress)
+        return AsyncThrowingStream {
+            if let line = try await reader.next() { return line }
+            // Whoever drove it stopped without an end: more lines will come.
+            if let progress, progress.outcome == nil {
+                throw PaaSError(
+                    .unavailable, "build \(known.number) is interrupted and goes on by itself; ask for its log again")
+            }
+            return nil
+        }
+    }
+
+    /// The lines for a push, which asks for the outcome itself when they end.
+    /// - Parameter fromLine: number of the first line wanted, from 0.
+    func lines(_ build: BuildID, fromLine: Int) async throws(PaaSError) -> AsyncThrowingStream<String, any Error> {
+        let progress = try await attach(try await parts.store.build(build))
         let reader = BuildLogReader(log: parts.log, build: build, fromLine: fromLine, progress: progress)
         return AsyncThrowingStream { try await reader.next() }
     }

@@ -206,6 +206,24 @@ import Testing
         }
     }
 
+    @Test func aBuildLogThatIsInterruptedHasNoEndSoThatItIsFollowedFurther() async throws {
+        let world = try World()
+        try world.addBuild()
+        @Sendable func interrupted() -> AsyncThrowingStream<String, any Error> {
+            AsyncThrowingStream { continuation in
+                continuation.yield("one")
+                continuation.finish(throwing: PaaSError(.unavailable, "interrupted; ask again"))
+            }
+        }
+        try await world.server.publicApplication().test(.router) { client in
+            let path = "/api/v1/apps/demo/builds/1/log?follow=1"
+            world.builds.streams.withLock { $0 = [interrupted(), interrupted()] }
+            let events = try await client.call(.get, path, headers: ["Accept": "text/event-stream"])
+            #expect(events.text == "id: 1\ndata: {\"text\":\"one\"}\n\n")
+            #expect(try await client.call(.get, path).text.contains("the log ended early: interrupted; ask again"))
+        }
+    }
+
     @Test func routersGetASnapshotThenChangesAndAcknowledge() async throws {
         let directory = "/tmp/slipway-table-\(UInt32.random(in: 0...UInt32.max))"
         let path = try Settings(environment: ["PAAS_RUN_DIR": directory], file: "").tableSocket

@@ -98,7 +98,10 @@ struct LineStream: Sendable {
                     try await writer.write(StreamForm.serverSentEvents.item(.object([]), event: "end"))
                 }
                 return
-            case .failed(let error): return try await writer.write(failure(error))
+            case .failed(let error):
+                // Not over: without the event `end` the caller comes again, behind the last line that it got.
+                if form == .serverSentEvents, (error as? PaaSError)?.code == .unavailable { return }
+                return try await writer.write(failure(error))
             }
             do throws(PaaSError) {
                 try await guardian.look()

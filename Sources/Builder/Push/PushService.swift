@@ -157,7 +157,7 @@ public struct PushService: Sendable {
         var heard = ContinuousClock.now
         while true {
             do {
-                for try await line in try await builds.log(build.id, fromLine: number, follow: true) {
+                for try await line in try await builds.lines(build.id, fromLine: number) {
                     try await send(PushReply(line: line, number: number))
                     number += 1
                     heard = .now
