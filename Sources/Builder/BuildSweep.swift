@@ -57,8 +57,9 @@ struct BuildSweep: Sendable {
                 guard let end = try await ended(build) else { continue }
                 // Without its row (the app is gone) nothing but the volume itself is touched.
                 let app = end.app ?? containers.first { $0.id.uuid == build.uuid }?.app ?? AppID(build.uuid)
+                let isKept = end.succeeded ? try await parts.mayHaveCache(app) : false
                 try await parts.buildEngine.finishBuildVolume(
-                    build: build, app: app, keepCache: end.succeeded, epoch: parts.epoch)
+                    build: build, app: app, keepCache: isKept, epoch: parts.epoch)
                 parts.logger.notice("removed the volume of an ended build", metadata: ["build": "\(build)"])
             } catch {
                 if error.code == .stale { throw error }

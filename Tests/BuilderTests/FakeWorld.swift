@@ -219,7 +219,8 @@ extension FakePaasd: BuildStore {
             let release = Release(
                 id: .random(), version: state.releases.count + 1, app: state.app.id, state: state.rollout,
                 slug: slug.digest, stack: slug.stack, processTypes: slug.processTypes, configVersion: 1,
-                description: "", createdBy: "", createdAt: now, output: state.rolloutOutput)
+                description: "", createdBy: "", createdAt: now, output: state.rolloutOutput,
+                wasCurrent: state.rollout == .current)
             state.releases[release.version] = release
             state.builds[id]?.release = release.version
             return release

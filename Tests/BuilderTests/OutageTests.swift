@@ -87,6 +87,40 @@ import Testing
         #expect(bench.world.with { $0.keptCaches } == [true])
     }
 
+    @Test(arguments: [false, true]) func anAppThatIsBeingDeletedGetsNoCache(isLeftToTheSweep: Bool) async throws {
+        let bench = Bench()
+        bench.world.with { $0.script = nil }
+        try await bench.running { _, service, _ in
+            async let push = bench.push(service)
+            try await bench.eventually("the build runs") { !bench.world.with { $0.containers.isEmpty } }
+            bench.world.with { state in
+                state.app.deleting = true
+                if isLeftToTheSweep { state.broken = ["finishBuildVolume"] }
+            }
+            if let id = bench.world.with({ $0.containers.keys.first }) { bench.world.exit(id, code: 0) }
+            _ = await push
+            bench.world.with { $0.broken = [] }
+            try await bench.eventually("removed") { bench.world.with { $0.volumes.isEmpty } }
+        }
+        #expect(bench.world.with { $0.keptCaches } == [false])
+    }
+
+    @Test func theLogOfABuildThatNobodyDrivesAnyMoreDoesNotEndAsIfItWereOver() async throws {
+        let bench = Bench()
+        bench.world.with { $0.script = nil }
+        let builds = try bench.coordinator(FakePaasd(bench.world))
+        let loop = Task { try await builds.run() }
+        let build = try await builds.start(
+            bench.world.app, source: Build.Source(kind: .commit, commit: Bench.commit), options: Build.Options(),
+            actor: bench.principal)
+        try await bench.eventually("the build runs") { !bench.world.with { $0.containers.isEmpty } }
+        let lines = try await builds.log(build.id, follow: true)
+        loop.cancel()
+        let error = await #expect(throws: PaaSError.self) { for try await _ in lines {} }
+        #expect(error?.code == .unavailable)
+        _ = await loop.result
+    }
+
     @Test func aCancelledBuildIsOverOnlyWhenItsContainerIs() async throws {
         let bench = Bench()
         bench.world.with { $0.script = nil }

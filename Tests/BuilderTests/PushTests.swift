@@ -71,6 +71,20 @@ import Testing
         #expect(bench.world.with { $0.refs.isEmpty })
     }
 
+    @Test func theFirstReleaseThatRunsIsExplainedAlsoAfterOnesThatFailed() async throws {
+        let bench = Bench()
+        let hint = "         paasctl ports add NAME --protocol tcp --process web -a dns"
+        try await bench.running { _, service, _ in
+            bench.world.with { $0.rollout = .failed }
+            #expect(await !bench.push(service).lines.contains(hint))
+            bench.world.with { $0.rollout = .current }
+            #expect(await bench.push(service).lines.contains(hint))
+            let next = ("refs/heads/main", Bench.commit, String(repeating: "2", count: 40))
+            let third = await bench.push(service, [next])
+            #expect(third.decisions == ["refs/heads/main": .moved] && !third.lines.contains(hint))
+        }
+    }
+
     @Test func noWaitDoesNotWaitForTheRollout() async throws {
         let bench = Bench()
         bench.world.with { $0.rollout = .pending }

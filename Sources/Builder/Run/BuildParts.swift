@@ -12,7 +12,7 @@ public struct BuildParts: Sendable {
     public var log: any BuildLogStore
     /// Public ports of an app, to tell the pusher where it is.
     public var ports: @Sendable (AppID) async throws(PaaSError) -> [PortBinding]
-    /// One release, to tell what a first one could run.
+    /// One release, to tell whether it is the first one that runs, and what it could run.
     public var release: @Sendable (AppID, Int) async throws(PaaSError) -> Release
     public var settings: Settings
     /// Environment of every build container besides what a build needs: proxy settings and the like. No secrets.
@@ -43,6 +43,15 @@ public struct BuildParts: Sendable {
         self.epoch = epoch
         self.now = now
         self.logger = logger
+    }
+
+    /// Whether a build's cache may still become the app's: not once it is being deleted, for nothing would remove it.
+    func mayHaveCache(_ app: AppID) async throws(PaaSError) -> Bool {
+        do throws(PaaSError) {
+            return try await !store.app(app).deleting
+        } catch  where error.code == .notFound {
+            return false
+        }
     }
 
     /// Names of the proxy variables that builds get from paasd's own environment.

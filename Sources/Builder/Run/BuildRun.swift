@@ -348,8 +348,9 @@ struct BuildRun: Sendable {
             try await patiently(Self.cleanUpPatience) { () async throws(PaaSError) in
                 try await parts.engine.stop(container, graceSeconds: 0, epoch: parts.epoch)
                 try await parts.engine.remove(container, epoch: parts.epoch)
+                let isKept = keepCache ? try await parts.mayHaveCache(build.app) : false
                 try await parts.buildEngine.finishBuildVolume(
-                    build: id, app: build.app, keepCache: keepCache, epoch: parts.epoch)
+                    build: id, app: build.app, keepCache: isKept, epoch: parts.epoch)
             }
         } catch {
             logger.warning("a build's volume can't be removed yet", metadata: ["error": "\(ErrorChain(error))"])

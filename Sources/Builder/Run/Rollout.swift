@@ -75,13 +75,24 @@ struct Rollout: Sendable {
                 )
             }
         }
-        if version == 1 {
+        if try await isFirst(version) {
             let release = try await run.persist { () async throws(PaaSError) in
                 try await parts.release(build.app, version)
             }
             let formation = FormationEntry.initial(processTypes: release.processTypes.keys)
             await guide(formation, app, hasPorts: !ports.isEmpty)
         }
+    }
+
+    /// No release before it was ever current.
+    private func isFirst(_ version: Int) async throws(BuildStop) -> Bool {
+        for earlier in (1..<version).reversed() {
+            let release = try await run.persist { () async throws(PaaSError) in
+                try await parts.release(build.app, earlier)
+            }
+            if release.wasCurrent { return false }
+        }
+        return true
     }
 
     /// What the owner of a new app has to do by hand: start what is not started by itself, and expose it.
@@ -98,7 +109,7 @@ struct Rollout: Sendable {
             return
         }
         let started = types.first { formation[$0].map { $0.quantity > 0 } ?? false } ?? first
-        await run.sayOnce("         paasctl ports add NAME --protocol tcp|udp --process \(started) -a \(app.name)")
+        await run.sayOnce("         paasctl ports add NAME --protocol tcp --process \(started) -a \(app.name)")
     }
 
     /// Step 9, by compare-and-swap.
