@@ -21,8 +21,12 @@ final class FakeStore: ControlStore {
         var deletions: [Timestamp?] = []
         var outdated: ConfigStatus?
         var isAway = false
+        /// Away, but for the numbers.
+        var hasNoConfigs = false
     }
     let state = Mutex(State())
+    /// For the platform's lines, as long as whoever uses the store lives.
+    let folder = TemporaryFolder()
     static let time = Timestamp(microseconds: 1_800_000_000_000_000)
 
     private func check() throws(PaaSError) {
@@ -210,7 +214,8 @@ final class FakeStore: ControlStore {
         }
     }
     func outdatedConfigs(for principal: Principal) async throws(PaaSError) -> [ConfigStatus] {
-        state.withLock { $0.outdated.map { [$0] } ?? [] }
+        if state.withLock({ $0.hasNoConfigs }) { throw PaaSError(.unavailable, "the database does not answer") }
+        return state.withLock { $0.outdated.map { [$0] } ?? [] }
     }
     /// Now and then, whether anything happened or not.
     func eventHints() -> AsyncStream<Void> {

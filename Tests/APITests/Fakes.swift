@@ -4,6 +4,7 @@ import FoundationEssentials
 import Logging
 import Synchronization
 import Telemetry
+import Testing
 
 final class FakeEngine: ContainerEngine, BuildEngine {
     let isAway = Mutex(false)
@@ -114,6 +115,7 @@ final class FakeExchange: GitExchange {
         var replies: [[UInt8]] = []
         /// Thrown behind the replies.
         var failure: PaaSError?
+        var refusesInput = false
         var isClosed = false
         var waiting: [CheckedContinuation<Void, Never>] = []
     }
@@ -127,6 +129,7 @@ final class FakeExchange: GitExchange {
     }
 
     func write(_ bytes: [UInt8]) async throws(PaaSError) {
+        if state.withLock({ $0.refusesInput }) { throw PaaSError(.unavailable, "the program has ended") }
         state.withLock {
             $0.outstanding += bytes.count
             $0.largestOutstanding = max($0.largestOutstanding, $0.outstanding)
@@ -245,6 +248,16 @@ struct FakeStatus: StatusSource {
     func doctor() async throws(PaaSError) -> [DoctorCheck] { [DoctorCheck(name: "kernel", state: .ok, found: "6.18")] }
 }
 
+/// A folder that goes with the last reference to this.
+final class TemporaryFolder: Sendable {
+    let path = "/tmp/slipway-api-\(UInt64.random(in: 0...UInt64.max))"
+    deinit {
+        // Not made by every test.
+        guard FileManager.default.fileExists(atPath: path) else { return }
+        do { try FileManager.default.removeItem(atPath: path) } catch { Issue.record("\(path) stays: \(error)") }
+    }
+}
+
 /// One API over fakes, with a token of each kind: `admin`, `developer`, `viewer`.
 struct World {
     let store = FakeStore()
@@ -259,9 +272,8 @@ struct World {
     init(git: FakeGit = FakeGit(), environment: [String: String] = [:]) throws {
         self.git = git
         builds = FakeBuilds(store: store)
-        let directory = "/tmp/slipway-api-\(UInt64.random(in: 0...UInt64.max))"
-        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
-        lines = PlatformLines(directory: directory)
+        try FileManager.default.createDirectory(atPath: store.folder.path, withIntermediateDirectories: true)
+        lines = PlatformLines(directory: store.folder.path)
         let settings = ["PAAS_ROUTER_ADDRESS": "192.0.2.1"].merging(environment) { $1 }
         server = try APIServer(
             APIDependencies(

@@ -38,5 +38,14 @@ import Testing
             expectProblem(try await client.call(.get, "/api/v1/status", as: "wrong"), 503)
             expectProblem(try await client.call(.get, "/api/v1/apps"), 503)
         }
+        // It goes away between two questions.
+        world.store.state.withLock {
+            $0.isAway = false
+            $0.hasNoConfigs = true
+        }
+        try await world.server.publicApplication().test(.router) { client in
+            let status = try await client.call(.get, "/api/v1/status")
+            #expect(status.status == 200 && status.json["apps"] == .null && status.json["outdatedConfigs"] == .null)
+        }
     }
 }

@@ -65,8 +65,8 @@ struct PlatformEndpoints: Sendable {
 
     @Sendable private func status(_ request: APIRequest) async throws -> Response {
         let components = await dependencies.status.components()
-        let counts = try await counts()
-        let outdated = counts == nil ? nil : try await dependencies.store.outdatedConfigs(for: request.principal)
+        let found = try await stored(for: request.principal)
+        let counts = found?.counts
         return Reply.json(
             .object([
                 .init("version", .string(dependencies.status.version)),
@@ -86,14 +86,17 @@ struct PlatformEndpoints: Sendable {
                 .init("processesWanted", .integer(counts?.processesWanted)),
                 .init("activeBuilds", .integer(counts?.activeBuilds)),
                 // Apps that do not run the config that they were given.
-                .init("outdatedConfigs", outdated.map { .array($0.map(Shapes.config)) } ?? .null),
+                .init("outdatedConfigs", found.map { .array($0.outdated.map(Shapes.config)) } ?? .null),
             ]))
     }
 
     /// Nil while the database is away: the status is what tells so.
-    private func counts() async throws(PaaSError) -> PlatformCounts? {
+    private func stored(for principal: Principal) async throws(PaaSError) -> (
+        counts: PlatformCounts, outdated: [ConfigStatus]
+    )? {
         do throws(PaaSError) {
-            return try await dependencies.store.counts()
+            let store = dependencies.store
+            return (try await store.counts(), try await store.outdatedConfigs(for: principal))
         } catch  where error.code == .unavailable {
             return nil
         }
