@@ -154,6 +154,21 @@ import Testing
         }
     }
 
+    /// Its reply says why, and is not to be cut.
+    @Test func aProgramThatTakesNoMoreIsNoFaultOfTheBody() async throws {
+        let zipped: [UInt8] = [
+            31, 139, 8, 0, 0, 0, 0, 0, 2, 3, 51, 48, 48, 54, 42, 79, 204, 43, 225, 50, 0, 2, 0, 40, 151, 124, 101, 13,
+            0, 0, 0,
+        ]
+        for encoding in [RequestPump.Encoding.gzip, .identity] {
+            let exchange = FakeExchange()
+            exchange.state.withLock { $0.refusesInput = true }
+            try await RequestPump(exchange: exchange, encoding: encoding, limitBytes: 500)
+                .run(RequestBody(buffer: ByteBuffer(bytes: zipped)))
+            #expect(exchange.state.withLock { !$0.isFinished })
+        }
+    }
+
     @Test func aLargePushIsNeverHeldInMemory() async throws {
         let exchange = FakeExchange()
         let part = ByteBuffer(repeating: 7, count: 1 << 20)

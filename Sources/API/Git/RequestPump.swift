@@ -51,20 +51,27 @@ struct RequestPump: Sendable {
                 let part = buffer.readBytes(length: min(Self.partBytes, buffer.readableBytes))
             {
                 if unpacker != nil {
-                    try await unpacker?.decode(part) { piece throws(PaaSError) in try await exchange.write(piece) }
-                } else {
-                    do {
-                        try await exchange.write(part)
-                    } catch {
-                        // The program has ended or wants no more; its reply says why.
-                        refused = true
-                        break
+                    try await unpacker?.decode(part) { piece throws(PaaSError) in
+                        if !refused { refused = await !write(piece) }
                     }
+                } else {
+                    refused = await !write(part)
                 }
+                if refused { break }
             }
         }
         guard !refused else { return }
         try unpacker?.finish()
         try await exchange.finishWriting()
+    }
+
+    /// False: the program has ended or wants no more; its reply says why.
+    private func write(_ part: [UInt8]) async -> Bool {
+        do throws(PaaSError) {
+            try await exchange.write(part)
+            return true
+        } catch {
+            return false
+        }
     }
 }
