@@ -39,7 +39,9 @@ import Testing
     @Test func aReleaseThatFailsFailsTheCommandWithItsOutput() async throws {
         let replies: [ScriptedAPI.Reply] = [
             .json(#"{"state":"rolling"}"#), .json(#"{"state":"failed","output":"web.1 exited with status 3"}"#),
-            .json(#"{"state":"current"}"#), .json(#"{"state":"superseded"}"#),
+            .json(#"{"state":"current"}"#),
+            .json(#"{"state":"superseded","slug":"a","commit":"1"}"#),
+            .json(#"{"state":"current","slug":"b","commit":"1"}"#),
         ]
         try await ScriptedAPI.run(replies) { _, client in
             let failed = try await failure { try await client.waitForRelease(4, of: "demo") }
@@ -47,6 +49,15 @@ import Testing
             try await client.waitForRelease(5, of: "demo")
             let superseded = try await failure { try await client.waitForRelease(6, of: "demo") }
             #expect(superseded.contains("was superseded"))
+        }
+    }
+
+    @Test func theSameCodeWithAnotherConfigIsWaitedForInstead() async throws {
+        let old = ScriptedAPI.Reply.json(#"{"state":"superseded","slug":"a","commit":"1"}"#)
+        let new = ScriptedAPI.Reply.json(#"{"state":"current","slug":"a","commit":"1"}"#)
+        try await ScriptedAPI.run([old, new, new]) { api, client in
+            try await client.waitForRelease(6, of: "demo")
+            #expect(api.requests.last?.hasPrefix("GET /api/v1/apps/demo/releases/7 ") == true)
         }
     }
 

@@ -22,20 +22,12 @@ struct Logs: AsyncParsableCommand {
         if let source { query.append(("source", source)) }
         let client = try connection.session().client()
         if follow {
-            if source == LogLine.Source.router.rawValue { Self.noteRouter() }
             return try await Follower(client: client, path: path, query: query + [("follow", "1")]).run { show($0) }
         }
-        var isEmpty = true
         try await client.lines(path, query: query) { line in
             if line.isEmpty { return }
-            isEmpty = false
             show(try JSONParser.parse(Array(line.utf8)))
         }
-        if isEmpty, source == LogLine.Source.router.rawValue { Self.noteRouter() }
-    }
-
-    private static func noteRouter() {
-        Console.note("Routers write no lines about apps yet; what the platform does with an app is in: -s platform")
     }
 
     private func show(_ line: JSONValue) {

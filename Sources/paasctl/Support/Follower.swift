@@ -64,6 +64,7 @@ struct Follower {
                 try await Task.sleep(for: .seconds(1))
             } catch let failure as Failure where failure.status == 503 {
                 attempts += 1
+                if attempts == 2 { Console.note("paasctl: \(failure.message); trying again") }
                 guard attempts <= Self.patienceSeconds else { throw failure }
                 try await Task.sleep(for: .seconds(1))
             }

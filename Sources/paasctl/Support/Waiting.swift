@@ -33,9 +33,10 @@ extension APIClient {
         }
     }
 
-    /// Waits until a release is current.
+    /// Waits until a release is current, or the same code with another config that took its place meanwhile.
     /// - Throws: `Failure` with its output if it failed or another one took its place.
-    func waitForRelease(_ version: Int64, of app: String) async throws {
+    func waitForRelease(_ first: Int64, of app: String) async throws {
+        var version = first
         while true {
             let release = try await patientGet(
                 "/api/v1/apps/\(app)/releases/\(version)",
@@ -44,6 +45,15 @@ extension APIClient {
             case "current": return
             case "pending", "rolling": try await Task.sleep(for: .milliseconds(300))
             case let state:
+                if state == "superseded" {
+                    let next = try await patientGet(
+                        "/api/v1/apps/\(app)/releases/\(version + 1)",
+                        after: "the rollout goes on; see: paasctl releases -a \(app)")
+                    if next["slug"] == release["slug"], next["commit"] == release["commit"] {
+                        version += 1
+                        continue
+                    }
+                }
                 var message = "release v\(version) of \(app) " + (state == "failed" ? "failed" : "was \(state)")
                 if let output = release["output"]?.stringValue, !output.isEmpty { message += ":\n\(output)" }
                 throw Failure(message)
