@@ -36,6 +36,8 @@ public final class PostgresListener: Sendable {
                         try connection.waitForInput(wake: wake.descriptor, timeoutMilliseconds: 5000)
                         for payload in connection.takeNotifications() { continuation.yield(payload) }
                         _ = try connection.run("select 1")
+                        // What came with its answer is read already, so that no input would tell of it.
+                        for payload in connection.takeNotifications() { continuation.yield(payload) }
                     }
                 } catch {
                     // Away: the next round connects again, less often the longer it lasts.
