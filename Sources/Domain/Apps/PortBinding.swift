@@ -18,6 +18,7 @@ public struct PortBinding: Sendable, Codable, Hashable {
     public enum Plane: String, Sendable, Codable { case auto, user, kernel }
     public enum State: String, Sendable, Codable { case active, failed }
 
+    /// How long flows may go on after their instance left the table, unless a port says otherwise.
     public static let defaultDrainSeconds = 30
 
     public var id: BindingID

@@ -22,6 +22,7 @@ public struct Principal: Sendable, Codable, Hashable {
     public func maySee(space other: SpaceID) -> Bool { space == nil || space == other }
     public var mayChangeApps: Bool { role != .viewer }
     public var mayAdministrate: Bool { role == .admin }
+    /// Of the whole platform, not of one space.
     public var mayMakeSpaces: Bool { space == nil && (role == .admin || role == .operator) }
 }
 

@@ -30,12 +30,14 @@ public struct LogLine: Sendable, Codable, Hashable {
 public struct LogQuery: Sendable, Codable, Hashable {
     /// `web.1`, or a type: `web`.
     public var process: String?
+    /// Nil: every source.
     public var source: LogLine.Source?
     public init(process: String? = nil, source: LogLine.Source? = nil) {
         self.process = process
         self.source = source
     }
 
+    /// Whether a line of this process and source is wanted.
     public func matches(process other: String, source otherSource: LogLine.Source) -> Bool {
         if let source, otherSource != source { return false }
         guard let process else { return true }

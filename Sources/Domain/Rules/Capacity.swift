@@ -1,6 +1,8 @@
 /// How many apps and spaces the host has numbers for: uid ranges and networks.
 public struct Capacity: Sendable, Hashable {
+    /// Most apps that there can be.
     public var apps: Int
+    /// Most spaces that there can be.
     public var spaces: Int
 
     /// Users of one app.

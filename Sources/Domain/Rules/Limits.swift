@@ -2,13 +2,20 @@
 public enum Limits {
     /// Memory of one process.
     public static let memoryBytes: ClosedRange<Int64> = (16 << 20)...(1 << 40)
+    /// `memoryBytes` for messages.
     public static let memoryText = "from 16Mi to 1Ti"
     /// Thousandths of a core of one process.
     public static let cpuMillis = 10...256_000
+    /// `cpuMillis` for messages.
     public static let cpuText = "from 0.01 to 256 cores"
+    /// Drain time of a port.
     public static let drainSeconds = 0...3600
+    /// Labels of one app.
     public static let labels = 64
+    /// Length of a label's key.
     public static let labelKeyBytes = 63
+    /// Length of a label's value.
     public static let labelValueBytes = 255
+    /// Buildpacks of one app.
     public static let buildpacks = 20
 }

@@ -38,6 +38,7 @@ public protocol ControlStore: Sendable {
     /// release, a completed operation; the first release takes the newest config.
     func patchConfig(_ app: AppID, changes: [String: ConfigValue?], ifMatch: Int?, actor: Principal, now: Timestamp)
         async throws(PaaSError) -> ConfigChange
+    /// Whether the app runs with the config that it was given last.
     func configStatus(_ app: AppID) async throws(PaaSError) -> ConfigStatus
     /// Apps whose current release runs with another config than the wanted one, by name.
     func outdatedConfigs(for principal: Principal) async throws(PaaSError) -> [ConfigStatus]
@@ -92,6 +93,7 @@ public protocol ControlStore: Sendable {
 
     /// Fails with `unavailable` when the database does not answer.
     func ping() async throws(PaaSError)
+    /// Numbers of apps, processes and builds of the whole platform.
     func counts() async throws(PaaSError) -> PlatformCounts
     /// How busy the connections to the database are.
     func databaseLoad() -> DatabaseLoad
@@ -193,6 +195,7 @@ public struct PortRequest: Sendable {
     }
 }
 
+/// Numbers of apps, processes and builds.
 public struct PlatformCounts: Sendable, Codable, Hashable {
     public var apps: Int
     public var processesUp: Int
@@ -214,6 +217,7 @@ public struct PlatformCounts: Sendable, Codable, Hashable {
     }
 }
 
+/// How busy the connections to the database are.
 public struct DatabaseLoad: Sendable, Hashable {
     public var connections: Int
     /// Connections that wait for work.
