@@ -180,6 +180,26 @@ struct ReconcilerTests {
         }
     }
 
+    @Test("a rollout has its time anew from the moment that the engine is back")
+    func rolloutAcrossAnOutage() async throws {
+        let platform = Platform()
+        try await platform.running { reconciler in
+            _ = platform.store.scale("web", to: 1, now: .at(0))
+            let version = platform.store.release(["web": "start-busy"], now: .at(0))
+            reconciler.wake(App.sample.id)
+            try await platform.eventually("most of its time is over", advancing: 0.5) {
+                platform.clock.timestamp >= .at(50)
+            }
+            platform.engine.disconnect()
+            try await platform.eventually("engine lost") { !reconciler.state.withLock { $0.engine.isCurrent } }
+            let lostAt = platform.clock.timestamp
+            try await platform.eventually("failed", advancing: 0.5) {
+                platform.store.releaseState(version) == .failed
+            }
+            #expect(platform.clock.timestamp.seconds(since: lostAt) >= 60)
+        }
+    }
+
     @Test("a deleted app stops, is cleaned up and goes")
     func delete() async throws {
         let platform = Platform()
