@@ -25,8 +25,6 @@ final class FakeStore: ControlStore {
         var hasNoConfigs = false
     }
     let state = Mutex(State())
-    /// For the platform's lines, as long as whoever uses the store lives.
-    let folder = TemporaryFolder()
     static let time = Timestamp(microseconds: 1_800_000_000_000_000)
 
     private func check() throws(PaaSError) {

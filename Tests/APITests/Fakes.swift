@@ -1,10 +1,10 @@
 import API
 import Domain
 import FoundationEssentials
+import Glibc
 import Logging
 import Synchronization
 import Telemetry
-import Testing
 
 final class FakeEngine: ContainerEngine, BuildEngine {
     let isAway = Mutex(false)
@@ -248,14 +248,15 @@ struct FakeStatus: StatusSource {
     func doctor() async throws(PaaSError) -> [DoctorCheck] { [DoctorCheck(name: "kernel", state: .ok, found: "6.18")] }
 }
 
-/// A folder that goes with the last reference to this.
-final class TemporaryFolder: Sendable {
-    let path = "/tmp/slipway-api-\(UInt64.random(in: 0...UInt64.max))"
-    deinit {
-        // Not made by every test.
-        guard FileManager.default.fileExists(atPath: path) else { return }
-        do { try FileManager.default.removeItem(atPath: path) } catch { Issue.record("\(path) stays: \(error)") }
-    }
+/// One folder for all tests of this process. It goes with the process: what serves a test may outlive it.
+enum TestFolder {
+    static let path: String = {
+        atexit {
+            // Nobody is left to be told of a failure.
+            try? FileManager.default.removeItem(atPath: TestFolder.path)
+        }
+        return "/tmp/slipway-api-\(getpid())"
+    }()
 }
 
 /// One API over fakes, with a token of each kind: `admin`, `developer`, `viewer`.
@@ -272,8 +273,9 @@ struct World {
     init(git: FakeGit = FakeGit(), environment: [String: String] = [:]) throws {
         self.git = git
         builds = FakeBuilds(store: store)
-        try FileManager.default.createDirectory(atPath: store.folder.path, withIntermediateDirectories: true)
-        lines = PlatformLines(directory: store.folder.path)
+        let directory = "\(TestFolder.path)/\(UInt64.random(in: 0...UInt64.max))"
+        try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+        lines = PlatformLines(directory: directory)
         let settings = ["PAAS_ROUTER_ADDRESS": "192.0.2.1"].merging(environment) { $1 }
         server = try APIServer(
             APIDependencies(
