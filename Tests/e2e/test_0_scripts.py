@@ -60,6 +60,81 @@ def test_only_what_holds_our_marker_is_taken_and_removed(tmp_path):
         assert not own.exists()
 
 
+def down(*options, **settings):
+    environment = {"PATH": os.environ["PATH"], "PAAS_ENV_FILE": "/dev/null"} | {k: str(v) for k, v in settings.items()}
+    return subprocess.run(["bin/down", *options], cwd=REPO, env=environment, capture_output=True, text=True, timeout=60)
+
+
+@pytest.fixture
+def stopped(tmp_path):
+    """Settings of a platform of which nothing runs, with a program in the place of the engine that leaves what its teardown does."""
+    settings = {"PAAS_DATA_DIR": tmp_path / "data", "PAAS_RUN_DIR": tmp_path / "run", "PAAS_INSTANCE": f"t{os.getpid()}"}
+    made = bash('for d in "$PAAS_RUN_DIR" "$PAAS_DATA_DIR" "$PAAS_PREFIX"; do adopt_directory "$d"; done', **settings)
+    assert made.returncode == 0, made.stderr
+    engine = tmp_path / "data/prefix/bin/paas-engine"
+    engine.parent.mkdir()
+    engine.write_text('#!/bin/sh\nmkdir -p "$PAAS_RUN_DIR" && : >>"$PAAS_RUN_DIR/engine.lock"\n')
+    engine.chmod(0o755)
+    yield settings
+    pathlib.Path(f"/run/slipway-{settings['PAAS_INSTANCE']}.lock").unlink(missing_ok=True)
+
+
+def test_bin_down_can_be_repeated(stopped):
+    for options in [[], [], ["--purge"], [], ["--purge"]]:
+        result = down(*options, **stopped)
+        assert result.returncode == 0, (options, result.stdout, result.stderr)
+        assert not stopped["PAAS_RUN_DIR"].exists()
+        assert stopped["PAAS_DATA_DIR"].exists() == (options == [] and "Nothing to stop" not in result.stdout)
+    again = bash('for d in "$PAAS_RUN_DIR" "$PAAS_DATA_DIR" "$PAAS_PREFIX"; do adopt_directory "$d"; done', **stopped)
+    assert again.returncode == 0, again.stderr
+
+
+def test_bin_down_purges_after_a_reboot(stopped):
+    """The run directory is gone, or is what a teardown without a marker left."""
+    (stopped["PAAS_RUN_DIR"] / ".slipway").unlink()
+    stopped["PAAS_RUN_DIR"].rmdir()
+    for leave in [lambda: None, lambda: (stopped["PAAS_RUN_DIR"].mkdir(), (stopped["PAAS_RUN_DIR"] / "engine.lock").touch())]:
+        leave()
+        result = down(**stopped)
+        assert result.returncode == 0, result.stderr
+        assert not stopped["PAAS_RUN_DIR"].exists()
+    result = down("--purge", **stopped)
+    assert result.returncode == 0, result.stderr
+    assert not stopped["PAAS_RUN_DIR"].exists() and not stopped["PAAS_DATA_DIR"].exists()
+
+
+def test_empty_directories_are_nothing_to_stop(tmp_path):
+    for folder in ["data/lost+found", "run"]:
+        (tmp_path / folder).mkdir(parents=True)
+    result = down("--purge", PAAS_DATA_DIR=tmp_path / "data", PAAS_RUN_DIR=tmp_path / "run")
+    assert result.returncode == 0 and "Nothing to stop" in result.stdout, result.stderr
+    (tmp_path / "run/precious").touch()
+    refused(down("--purge", PAAS_DATA_DIR=tmp_path / "data", PAAS_RUN_DIR=tmp_path / "run", PAAS_INSTANCE=f"t{os.getpid()}"),
+            f"{tmp_path}/run isn't the platform's")
+    pathlib.Path(f"/run/slipway-t{os.getpid()}.lock").unlink()
+
+
+@pytest.mark.parametrize("mount", ["-t tmpfs none", "--bind precious"])
+def test_what_is_mounted_in_a_directory_of_ours_is_not_removed(tmp_path, mount):
+    """Neither another file system nor a part of the same one."""
+    data = tmp_path / "da ta"
+    (tmp_path / "precious").mkdir()
+    script = f"""
+        adopt_directory "$PAAS_DATA_DIR"
+        mkdir -p "$PAAS_DATA_DIR/inside"
+        cd {tmp_path}
+        mount {mount} "$PAAS_DATA_DIR/inside"
+        : >"$PAAS_DATA_DIR/inside/kept"
+        (remove_directory "$PAAS_DATA_DIR") && exit 3
+        ls "$PAAS_DATA_DIR/inside/kept" "$PAAS_DATA_DIR/.slipway"
+        umount "$PAAS_DATA_DIR/inside"
+        remove_directory "$PAAS_DATA_DIR"
+    """
+    result = bash(f"unshare -m bash -euc '. bin/lib/platform.sh\n{script}'", PAAS_DATA_DIR=data)
+    assert result.returncode == 0, result.stderr
+    assert f"{data}/inside" in result.stderr and not data.exists()
+
+
 def test_a_platform_from_before_the_marker_is_taken(tmp_path):
     data = tmp_path / "data"
     for folder in ["slugs", "repos", "prefix/bin"]:

@@ -68,28 +68,47 @@ check_directories() {
 is_ours() {
     [ -e "$1/.slipway" ] && return 0
     case $1 in
-        "$PAAS_RUN_DIR") [ -e "$1/up.lock" ] ;;
+        "$PAAS_RUN_DIR") [ -e "$1/up.lock" ] || [ -e "$1/engine.lock" ] ;;
         "$PAAS_DATA_DIR"/*) is_ours "$PAAS_DATA_DIR" ;;
         "$PAAS_PREFIX") [ -s "$1/stamp" ] && [ -L "$1/hooks/proc-receive" ] ;;
         *) [ -s "$1/secret.key" ] && [ -d "$1/slugs" ] && [ -d "$1/repos" ] ;;
     esac
 }
 
-# Makes a directory the platform's if it is missing or empty, and marks it.
+# Whether a directory is missing or empty, as the mount point of a new disk is.
+is_unused() {
+    [ -e "$1" ] || return 0
+    [ -d "$1" ] && [ -z "$(find "$1" -mindepth 1 -maxdepth 1 ! -name lost+found -print -quit)" ]
+}
+
+# Makes a directory the platform's if it is unused, and marks it.
 adopt_directory() {
-    if [ -e "$1" ] && ! is_ours "$1"; then
-        [ -d "$1" ] && [ -z "$(find "$1" -mindepth 1 -maxdepth 1 ! -name lost+found -print -quit)" ] ||
-            die "$1 is there and isn't the platform's" "set PAAS_DATA_DIR, PAAS_RUN_DIR and PAAS_PREFIX to directories that are empty or missing"
+    if ! is_unused "$1" && ! is_ours "$1"; then
+        die "$1 is there and isn't the platform's" "set PAAS_DATA_DIR, PAAS_RUN_DIR and PAAS_PREFIX to directories that are empty or missing"
     fi
     mkdir -p "$1" && : >>"$1/.slipway" || die "the directory $1 can't be made" "see the message above"
 }
 
-# Removes a directory of the platform; of one that is a mount point, what is in it. What is mounted in it is never entered.
+# What is mounted below a directory.
+mounts_below() {
+    local path
+    while read -r _ _ _ _ path _; do
+        # Spaces and the like are written in octal.
+        printf -v path '%b' "$path"
+        case $path in "$1"/*) printf '%s ' "$path" ;; esac
+    done </proc/self/mountinfo
+}
+
+# Removes a directory of the platform; of one that is a mount point, what is in it. Nothing that is mounted in it is entered,
+# also if it is a part of the same file system, which rm does not notice.
 remove_directory() {
-    [ -e "$1" ] || return 0
+    local mounts
+    ! is_unused "$1" || return 0
     is_ours "$1" || die "$1 isn't the platform's (it has no file .slipway), so it is not removed" "look at it and remove it yourself"
+    mounts=$(mounts_below "$1")
+    [ -z "$mounts" ] || die "$1 is not removed, because something else is mounted in it: $mounts" "unmount that (umount), then run it again"
     # The marker goes last, so that an interrupted removal can be taken up again.
-    find "$1" -mindepth 1 -maxdepth 1 ! -name lost+found ! -name .slipway -exec rm -rf --one-file-system -- {} + &&
+    find "$1" -mindepth 1 -maxdepth 1 ! -name lost+found ! -name .slipway -exec rm -rf --one-file-system --preserve-root=all -- {} + &&
         rm -f "$1/.slipway" && { mountpoint -q "$1" || rmdir "$1"; } || die "$1 can't be removed" "the message above says why"
 }
 
