@@ -26,7 +26,8 @@ public enum ProgramEnvironment {
 }
 
 extension Settings {
-    /// From the environment over the file that `PAAS_ENV_FILE` names, `/etc/paas/paas.env` by default.
+    /// From the environment over the file that `PAAS_ENV_FILE` names, `/etc/paas/paas.env` by default. Directories are as the
+    /// kernel names them, in its list of mounts for example, so that all programs and scripts of a platform agree on them.
     public static func load() throws(PaaSError) -> Settings {
         let environment = ProgramEnvironment.variables()
         let path = environment["PAAS_ENV_FILE"] ?? "/etc/paas/paas.env"
@@ -36,16 +37,7 @@ extension Settings {
         } catch {
             throw PaaSError(.invalid, "\(path) can't be read", cause: error)
         }
-        return try Settings(environment: environment, file: String(decoding: file ?? [], as: UTF8.self))
-    }
-
-    /// With directories as the kernel names them, for who compares them with its list of mounts. The instance, which may
-    /// come from the directory as it was written, stays.
-    public var canonical: Settings {
-        var settings = self
-        settings.dataDirectory = Files.canonical(dataDirectory)
-        settings.runDirectory = Files.canonical(runDirectory)
-        settings.prefix = Files.canonical(prefix)
-        return settings
+        return try Settings(
+            environment: environment, file: String(decoding: file ?? [], as: UTF8.self), canonical: Files.canonical)
     }
 }

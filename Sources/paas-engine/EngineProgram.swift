@@ -16,7 +16,7 @@ enum EngineProgram {
                paas-engine list [--json]            the containers of this platform, also while no engine runs
                paas-engine doctor [--json]          look at what containers need of this host
 
-        Settings: environment PAAS_… over /etc/paas/paas.env.
+        Settings: environment PAAS_… over the file that PAAS_ENV_FILE names (/etc/paas/paas.env).
 
         """
     /// Whose the socket is, unless `PAAS_USER` names another. `PAAS_GIT_USER` does the same for the user that checks out.
@@ -60,7 +60,7 @@ enum EngineProgram {
         _ = write(STDERR_FILENO, bytes, bytes.count)
     }
 
-    private static func settings() throws(PaaSError) -> Settings { try Settings.load().canonical }
+    private static func settings() throws(PaaSError) -> Settings { try Settings.load() }
 
     private static func requireRoot() throws(PaaSError) {
         guard geteuid() == 0 else { throw PaaSError(.forbidden, "paas-engine has to run as root") }

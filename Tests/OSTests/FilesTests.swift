@@ -31,11 +31,14 @@ import Testing
         #expect(Files.canonical(root + "/link/run/new//deep/./x") == root + "/real/run/new/deep/x")
         #expect(Files.canonical("/") == "/")
         #expect(Files.canonical("/no-such//thing") == "/no-such/thing")
-        let settings = try Settings(
-            environment: ["PAAS_DATA_DIR": root + "/link/data", "PAAS_RUN_DIR": root + "//link/run"], file: "")
-        #expect(settings.canonical.dataDirectory == root + "/real/data")
-        #expect(settings.canonical.runDirectory == root + "/real/run")
-        #expect(settings.canonical.instance == settings.instance)
+        func settings(_ data: String, _ run: String) throws -> Settings {
+            try Settings(
+                environment: ["PAAS_DATA_DIR": root + data, "PAAS_RUN_DIR": root + run], file: "",
+                canonical: Files.canonical)
+        }
+        let linked = try settings("/link/data", "//link/run"), real = try settings("/real/data", "/real/run")
+        #expect(linked.dataDirectory == root + "/real/data" && linked.runDirectory == root + "/real/run")
+        #expect(linked.instance == real.instance)
     }
 
     @Test func removingATreeFollowsNoLink() throws {

@@ -55,8 +55,11 @@ public struct Settings: Sendable {
     /// - Parameters:
     ///   - environment: the process's own environment; wins.
     ///   - file: contents of `/etc/paas/paas.env` (`KEY=value` lines, `#` comments), or empty.
+    ///   - canonical: gives a directory the one name that all programs call it by; the default instance comes from that name.
     /// - Throws: `PaaSError` naming the first variable with a value that can't be used.
-    public init(environment: [String: String], file: String) throws(PaaSError) {
+    public init(
+        environment: [String: String], file: String, canonical: (String) -> String = { $0 }
+    ) throws(PaaSError) {
         var values: [String: String] = [:]
         for (number, line) in file.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
             let trimmed = line.trimmingWhitespace()
@@ -80,8 +83,9 @@ public struct Settings: Sendable {
             return value
         }
         func directory(_ key: String, _ fallback: String) throws(PaaSError) -> String {
-            let path = text(key, fallback)
-            guard path.hasPrefix("/"), !path.contains("/../"), !path.hasSuffix("/.."), !path.contains(":"),
+            let given = text(key, fallback)
+            let path = canonical(given)
+            guard given.hasPrefix("/"), !given.contains("/../"), !given.hasSuffix("/.."), !path.contains(":"),
                 !path.contains(","),
                 path.count > 1
             else { throw PaaSError(.invalid, "\(key) must be an absolute path without '..', ':' or ','") }
