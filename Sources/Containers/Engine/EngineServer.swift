@@ -90,9 +90,15 @@ public final class EngineServer: Sendable {
             logger.warning("refused a connection: \(Self.maximumConnections) are open")
             return
         }
-        Thread.start("engine-conn") {
-            self.converse(channel)
-            self.connections.withLock { $0 -= 1 }
+        do throws(SystemError) {
+            try Thread.tryStart("engine-conn") {
+                self.converse(channel)
+                self.connections.withLock { $0 -= 1 }
+            }
+        } catch {
+            connections.withLock { $0 -= 1 }
+            logger.warning(
+                "refused a connection; raise the host's limit of tasks if this stays", metadata: ["error": "\(error)"])
         }
     }
 
@@ -116,10 +122,20 @@ public final class EngineServer: Sendable {
                     send(EngineReply(id: request.id, result: .failed(EngineFailure(refusal))), channel)
                     continue
                 }
-                Thread.start("engine-call") {
-                    let result = self.answer(request)
-                    self.send(EngineReply(id: request.id, result: result), channel)
+                do throws(SystemError) {
+                    try Thread.tryStart("engine-call") {
+                        let result = self.answer(request)
+                        self.send(EngineReply(id: request.id, result: result), channel)
+                        inFlight.leave(takesLong)
+                    }
+                } catch {
                     inFlight.leave(takesLong)
+                    let refusal = PaaSError(
+                        .unavailable,
+                        "the engine can start no more threads; try again later, and raise the host's limit of tasks if this stays",
+                        cause: error)
+                    logger.warning("refused a call", metadata: ["error": "\(ErrorChain(refusal))"])
+                    send(EngineReply(id: request.id, result: .failed(EngineFailure(refusal))), channel)
                 }
             }
         } catch {
@@ -146,7 +162,7 @@ public final class EngineServer: Sendable {
         let queue = containers.follow()
         defer { containers.unfollow(queue) }
         // The peer says nothing more: what can be read is its end.
-        Thread.start("engine-peer") {
+        try Thread.tryStart("engine-peer") {
             _ = try? channel.receive()
             queue.close()
             channel.shutdown()

@@ -150,8 +150,8 @@ public final class ImageService: Sendable {
         }
     }
 
-    /// Ends programs that work on images, unmounts all images and build volumes of this platform and waits up to 5 s until their loop devices are free. Files
-    /// stay.
+    /// Ends programs that work on images, unmounts all images and build volumes of this platform and waits up to 5 s until
+    /// their loop devices are free. Files stay.
     public func teardown() throws(PaaSError) {
         try work.endLeftovers(all: true)
         try mounts.detachAll()

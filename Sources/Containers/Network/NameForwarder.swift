@@ -136,18 +136,16 @@ final class NameForwarder: Sendable {
             // Not our own standard error: it outlives us, and our supervisor waits until nobody has that any more.
             let output = try OwnedFD.open(log, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_NOFOLLOW)
             let child = try ChildProcess.spawn(spec, descriptors: [nil, output.raw, output.raw])
-            guard let startTime = try Host.startTime(of: child.pid) else {
-                throw SystemError("start dnsmasq", errno: ESRCH)
-            }
-            let identity = "{\"pid\":\(child.pid),\"startTime\":\(startTime)}"
             let pid = child.pid
             do throws(SystemError) {
+                guard let startTime = try Host.startTime(of: pid) else {
+                    throw SystemError("start dnsmasq", errno: ESRCH)
+                }
+                let identity = "{\"pid\":\(pid),\"startTime\":\(startTime)}"
                 try Files.writeDurably(file, Array(identity.utf8))
             } catch {
                 // Without its identity on disk nobody would find it again.
-                try child.signal(SIGKILL)
-                _ = try child.wait()
-                throw error
+                throw child.abandon(error)
             }
             state.child = consume child
             logger.info("dnsmasq started", metadata: ["pid": "\(pid)"])

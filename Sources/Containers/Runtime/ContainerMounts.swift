@@ -42,23 +42,23 @@ struct ContainerMounts: Sendable {
         let target = paths.sys
         let outcome = Monitor<Result<Void, SystemError>?>(nil)
         // Entering a namespace holds for one thread, which is given up afterwards.
-        Thread.start("netns-sysfs") {
-            let result: Result<Void, SystemError>
-            do throws(SystemError) {
-                try Files.makeDirectories(target, mode: 0o755)
-                let namespace = try OwnedFD.open(networkNamespace, O_RDONLY)
-                try Syscall.shim("enter \(networkNamespace)", slipway_netns_enter(namespace.raw))
-                try Files.writeExisting("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0")
-                try Files.writeExisting("/proc/sys/net/ipv4/ping_group_range", "0 2147483647")
-                try Self.mount("paas", target, "sysfs", Self.flags | UInt(MS_NOEXEC) | UInt(MS_RDONLY), "")
-                result = .success(())
-            } catch {
-                result = .failure(error)
-            }
-            outcome.withLock { $0 = result }
-        }
-        guard let result = outcome.wait({ $0 }) else { return }
         do throws(SystemError) {
+            try Thread.tryStart("netns-sysfs") {
+                let result: Result<Void, SystemError>
+                do throws(SystemError) {
+                    try Files.makeDirectories(target, mode: 0o755)
+                    let namespace = try OwnedFD.open(networkNamespace, O_RDONLY)
+                    try Syscall.shim("enter \(networkNamespace)", slipway_netns_enter(namespace.raw))
+                    try Files.writeExisting("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0")
+                    try Files.writeExisting("/proc/sys/net/ipv4/ping_group_range", "0 2147483647")
+                    try Self.mount("paas", target, "sysfs", Self.flags | UInt(MS_NOEXEC) | UInt(MS_RDONLY), "")
+                    result = .success(())
+                } catch {
+                    result = .failure(error)
+                }
+                outcome.withLock { $0 = result }
+            }
+            guard let result = outcome.wait({ $0 }) else { return }
             try result.get()
         } catch {
             throw error.asPaaSError("the network namespace of \(paths.id) can't be prepared")

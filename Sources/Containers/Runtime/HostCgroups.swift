@@ -200,8 +200,16 @@ public struct HostCgroups: Sendable {
         )
     }
 
-    private func killMembers(_ name: String) throws(SystemError) {
-        if version == .v2 { return try Files.writeExisting("\(root)/\(parent)/\(name)/cgroup.kill", "1") }
+    func killMembers(_ name: String) throws(SystemError) {
+        if version == .v2 {
+            do throws(SystemError) {
+                return try Files.writeExisting("\(root)/\(parent)/\(name)/cgroup.kill", "1")
+            } catch {
+                // Whose group is gone has no members.
+                if error.errno == ENOENT || error.errno == ENODEV { return }
+                throw error
+            }
+        }
         // A number may belong to another process by the time it is used. What is still a member once it is held is ours.
         var held: [(pid: pid_t, pidfd: Int32)] = []
         defer { for one in held { close(one.pidfd) } }

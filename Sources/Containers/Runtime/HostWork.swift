@@ -27,9 +27,6 @@ struct HostWork: Sendable {
 
         /// Whether the kernel ended a program of it for want of memory.
         func ranOutOfMemory() throws(SystemError) -> Bool { try cgroups.outOfMemory(name) }
-
-        /// Ends all that it started.
-        func end() throws(PaaSError) { try cgroups.killAll([name]) }
     }
 
     private static let prefix = "work."

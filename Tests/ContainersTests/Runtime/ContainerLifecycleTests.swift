@@ -55,6 +55,33 @@ struct ContainerLifecycleTests {
         }
     }
 
+    @Test func anEngineThatCanStartNoMoreThreadsRefusesCallsAndGoesOn() async throws {
+        try await withEngine { engine in
+            let pid = try #require(engine.processID)
+            let cgroups = HostCgroups(parent: "paas_c\(UInt16.random(in: .min ... .max))")
+            defer {
+                do {
+                    try engine.kill()
+                    try cgroups.removeAll()
+                } catch { Issue.record("\(ErrorChain(error))") }
+            }
+            func limit(_ pids: Int) throws {
+                try cgroups.limit("engine", .init(memoryBytes: 1 << 30, cpuMillis: 2000, pids: pids))
+            }
+            for file in try cgroups.make("engine") { try Files.writeExisting(file, "\(pid)") }
+            try limit(1)
+            let error = await #expect(throws: PaaSError.self) { try await engine.client.capabilities() }
+            #expect(error?.code == .unavailable && error?.message.contains("no more threads") == true)
+            // A new connection can't be served either.
+            let other = LocalEngine(socket: engine.settings.engineSocket, platformID: engine.instance)
+            await #expect(throws: PaaSError.self) { try await other.capabilities() }
+            try limit(1000)
+            _ = try await engine.client.capabilities()
+            _ = try await other.capabilities()
+            #expect(HostFacts.lives(pid, startTime: try Host.startTime(of: pid)) && engine.processID == pid)
+        }
+    }
+
     @Test func theEnvironmentArrivesByteForByte() async throws {
         try await withEngine { engine in
             let odd: [UInt8] = Array("a\nb'\"$HOME `x` \\ é ".utf8) + [0xFF, 0xFE, 1]
@@ -339,8 +366,12 @@ struct ContainerLifecycleTests {
             for teardown in [false, true] {
                 let client = engine.client
                 let call = Task { try await client.buildStack("slow", epoch: 1) }
-                try await eventually("the script runs") { try Files.readText(engine.root + "/started") != nil }
-                let pid = try #require(pid_t(try Files.readText(engine.root + "/started") ?? ""))
+                var started: pid_t?
+                try await eventually("the script runs") {
+                    started = pid_t(try Files.readText(engine.root + "/started") ?? "")
+                    return started != nil
+                }
+                let pid = try #require(started)
                 #expect(try await client.listStacks().first { $0.name == "slow" }?.state == .building)
                 try engine.kill()
                 await #expect(throws: PaaSError.self) { try await call.value }

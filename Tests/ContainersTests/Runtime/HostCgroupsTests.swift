@@ -63,6 +63,8 @@ import Testing
         #expect(try Files.readText("\(group)/memory.max") == "\(64 << 20)")
         #expect(try Files.readText("\(group)/memory.swap.max") == "0")
         #expect(try Files.readText("\(group)/cpu.max") == "20000 100000")
+        // One that goes while its members are looked up has none.
+        try cgroups.killMembers("gone")
     }
 
     @Test func whatAJobLeavesEndsWithIt() throws {

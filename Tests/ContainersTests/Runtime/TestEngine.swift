@@ -22,6 +22,7 @@ final class TestEngine: @unchecked Sendable {
 
     /// - Parameter linked: the run directory is named through a link and with doubled slashes, as in `/var/run//paas`.
     init(linked: Bool = false) throws {
+        Signals.ignoreBrokenPipes()
         let tag = String(UInt32.random(in: 0x10_0000...0xFF_FFFF), radix: 16)
         instance = "t\(tag)"
         // bin/test names a folder of its own, and so finds what a run left that was ended half-way.
@@ -77,6 +78,11 @@ final class TestEngine: @unchecked Sendable {
             engine = try ChildProcess.spawn(spec, descriptors: [nil, log.raw, log.raw])
         }
         try await eventually("the engine answers") { (try? await self.client.capabilities()) != nil }
+    }
+
+    var processID: pid_t? {
+        guard let pid = engine?.pid else { return nil }
+        return pid
     }
 
     func kill() throws {
