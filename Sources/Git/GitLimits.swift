@@ -10,6 +10,8 @@ struct GitLimits: Sendable {
     var exchangesPerApp = 16
     /// How long git's client may send nothing, or take nothing, before it has sent all of its request.
     var idleSeconds = 120
+    /// How long it may take nothing of the reply after that.
+    var replyIdleSeconds = 1800
     /// Largest pack that a push may bring.
     var pushBytes: Int64 = 1 << 30
     /// What pushes leave free on the disk, which is the database's as well.

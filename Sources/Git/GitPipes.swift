@@ -10,17 +10,17 @@ final class InputFeed: Sendable {
 
     private let target: Mutex<Int32?>
     private let channel: FrameChannel
-    private let idleSeconds: Int
+    private let limits: GitLimits
     /// Throws when no more may be taken.
     private let look: @Sendable () throws(PaaSError) -> Void
 
     init(
-        _ target: consuming OwnedFD, from channel: FrameChannel, idleSeconds: Int,
+        _ target: consuming OwnedFD, from channel: FrameChannel, limits: GitLimits,
         look: @escaping @Sendable () throws(PaaSError) -> Void
     ) {
         self.target = Mutex(target.release())
         self.channel = channel
-        self.idleSeconds = idleSeconds
+        self.limits = limits
         self.look = look
     }
 
@@ -43,7 +43,7 @@ final class InputFeed: Sendable {
         do throws(PaaSError) {
             write(first[...])
             if ended { try end() }
-            while let frame = try Self.next(channel, idleSeconds), let tag = frame.first {
+            while let frame = try Self.next(channel, limits.idleSeconds), let tag = frame.first {
                 if tag == GitFrame.endOfInput {
                     try end()
                 } else if tag == GitFrame.input {
@@ -73,11 +73,11 @@ final class InputFeed: Sendable {
         }
     }
 
-    /// From here on the client has nothing to say, however long its push takes.
+    /// From here on the client has nothing to say, however long its push takes, and may be held up with the reply.
     private func end() throws(PaaSError) {
         close()
         do throws(SystemError) {
-            try channel.limitIdle(receiveSeconds: 0, sendSeconds: idleSeconds)
+            try channel.limitIdle(receiveSeconds: 0, sendSeconds: limits.replyIdleSeconds)
         } catch {
             throw error.asPaaSError("the connection of a push can't be set up; push again")
         }

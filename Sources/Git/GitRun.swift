@@ -38,7 +38,7 @@ struct GitRun {
         var failure: (any Error)?
         do {
             let feed = InputFeed(
-                try input.writeEnd.duplicate(), from: channel, idleSeconds: limits.idleSeconds, look: look)
+                try input.writeEnd.duplicate(), from: channel, limits: limits, look: look)
             let ends = Ends(
                 output: try output.readEnd.duplicate(), errors: try errors.readEnd.duplicate(),
                 begun: try signal.readEnd.duplicate())

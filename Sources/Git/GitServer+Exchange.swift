@@ -26,7 +26,7 @@ extension GitServer {
         let file = ShallowFile(repository: path)
         var listed = shallow.isEmpty ? nil : try shallowLists.add(shallow, call.app, file)
         func settle() {
-            if let push = listed { shallowLists.settle(push) }
+            if let push = listed { shallowLists.settle(push, call.app) }
             listed = nil
             tidyShallow(call.app, file)
         }

@@ -98,6 +98,25 @@ final class Counter: Sendable {
         #expect(try await reply.contains("ok refs/heads/x"))
     }
 
+    @Test func aClientThatIsHeldUpWithTheReplyGetsAllOfIt() async throws {
+        var limits = GitLimits()
+        limits.idleSeconds = 1
+        let fixture = try GitFixture(limits)
+        try await fixture.client.create(app: app)
+        let work = try await fixture.commit(["a": "1"])
+        let tip = try await fixture.large(8 << 20, in: work)
+        try await fixture.git(["push", "-q", fixture.repository(app), "\(tip):refs/heads/main"], in: work)
+        let fetch = try await fixture.client.serve(app: app, service: .uploadPack, protocolVersion: nil, ticket: nil)
+        try await fetch.write(
+            PacketWriter.line("want \(tip) ofs-delta\n") + PacketWriter.flush + PacketWriter.line("done\n"))
+        try await fetch.finishWriting()
+        var count = try await fetch.read()?.count ?? 0
+        // A write that was cut short is tried once more.
+        try await Task.sleep(for: .seconds(5))
+        while let part = try await fetch.read() { count += part.count }
+        #expect(count > 8 << 20)
+    }
+
     @Test func pushesLeaveRoomOnTheDiskAndFetchesGoOn() async throws {
         var limits = GitLimits()
         limits.freeBytes = .max

@@ -5,6 +5,7 @@ import Testing
 @testable import Git
 
 @Suite struct ShallowTests {
+    let app = AppID.random()
     let one = String(repeating: "1", count: 40), two = String(repeating: "2", count: 40)
 
     func packet(_ text: String) -> [UInt8] { PacketWriter.line(text) }
@@ -37,13 +38,12 @@ import Testing
 
     @Test func theListHoldsOnlyWhatIsCutOffOrReliedOn() async throws {
         let fixture = try GitFixture()
-        let app = AppID.random()
         try await fixture.client.create(app: app)
         let commit = try await fixture.push(["a": "1"], to: app)
         let file = ShallowFile(repository: fixture.repository(app)), lists = ShallowLists()
         let first = try lists.add([commit, one], app, file)
         #expect(try lists.idle(app, file) == [])
-        lists.settle(first)
+        lists.settle(first, app)
         #expect(try lists.idle(app, file) == [one, commit].sorted())
         try GitLibrary.start()
         guard
@@ -55,10 +55,34 @@ import Testing
         let second = try lists.add([one, two], app, file)
         try lists.remove(needless, app, file)
         #expect(try file.read() == [one, two])
-        lists.settle(second)
+        lists.settle(second, app)
         try lists.remove([one, two], app, file)
         #expect(!Files.exists(fixture.repository(app) + "/shallow"))
         #expect(!Files.exists(fixture.repository(app) + "/shallow.lock"))
+    }
+
+    @Test func anAppWhoseListIsLockedHoldsUpNoOther() async throws {
+        let fixture = try GitFixture()
+        let lists = ShallowLists()
+        let locked = fixture.root + "/locked", free = fixture.root + "/free"
+        for folder in [locked, free] { try Files.makeDirectories(folder) }
+        try Files.writeDurably(locked + "/shallow.lock", "".utf8)
+        let waiting = Counter(), done = Counter(), app = app, commit = one
+        OS.Thread.start("locked-list") {
+            waiting.add()
+            do { _ = try lists.add([commit], app, ShallowFile(repository: locked, staleSeconds: 1000)) } catch {
+                Issue.record("\(error)")
+            }
+            done.add()
+        }
+        try await eventually("it waits for the lock") { waiting.value == 1 }
+        for _ in 0..<20 {
+            let other = AppID.random()
+            lists.settle(try lists.add([two], other, ShallowFile(repository: free)), other)
+        }
+        #expect(done.value == 0)
+        try Files.remove(locked + "/shallow.lock")
+        try await eventually("it goes on") { done.value == 1 }
     }
 
     @Test func onlyALockThatStaysTheSameIsTakenForALeftover() throws {
