@@ -33,6 +33,8 @@ public struct RouterConfiguration: Sendable {
     public var acknowledgementMilliseconds: UInt64 = 5000
     /// Between two reports of what became of flows.
     public var flowReportMilliseconds: UInt64 = 10_000
+    /// Most bindings in one report; the others come with the next.
+    public var flowReportLimit = 500
     /// Most silence of a flow that one side has ended.
     public var halfClosedIdleMilliseconds: UInt64 = 300_000
     /// How long the router waits for its flows to end after it was told to stop. Meanwhile it serves as before, because

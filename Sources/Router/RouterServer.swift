@@ -51,7 +51,8 @@ public final class RouterServer: Sendable {
         }
     }
 
-    /// Serves on until no flow is left or `drainMilliseconds` have passed, closes the ports, then ends. May be called from any thread, repeatedly.
+    /// Serves on until no flow is left or `drainMilliseconds` have passed, closes the ports, then ends. May be called from
+    /// any thread, repeatedly.
     public func stop() { shared.control.send(.stop) }
 
     /// Blocks until the router has ended.

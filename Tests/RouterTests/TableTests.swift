@@ -398,6 +398,45 @@ extension SocketTests {
             }
         }
 
+        /// Also where what goes wrong all the time would fill every report.
+        @Test func everyBindingHasItsTurnInTheReports() async throws {
+            try await withRouter(configure: {
+                $0.flowReportMilliseconds = 50
+                $0.flowReportLimit = 1
+            }) { bench in
+                let dead = try freePort()
+                let ports = try (0..<3).map { _ in try freePort() }
+                let routes = ports.map { Bench.route(.random(), port: $0, [Bench.backend(dead)]) }
+                bench.paasd.publish(bench.table(1, routes))
+                try bench.paasd.waitForRevision(1)
+                try eventually("all are told") {
+                    for port in ports { do { _ = try Socket(connect: port).readLine() } catch is SystemError {} }
+                    return Set(bench.paasd.reports.map(\.binding)).count == routes.count
+                }
+            }
+        }
+
+        /// More than one burst of connections.
+        @Test func allThatWaitAtAPortAreTakenBeforeItCloses() async throws {
+            try await blocking {
+                let shared = WorkerShared(
+                    loops: 1, control: Mailbox(), budget: DescriptorBudget(limit: 1000, reserve: 0), tableWait: 10_000,
+                    skipTime: 1000, halfClosedIdle: 1000, logger: quietLogger)
+                guard let any = SocketAddress(ip: "127.0.0.1", port: 0) else { throw Failure("address") }
+                let raw = try ListeningSocket.open(any, dualStack: false).release()
+                let route = RouteShared(.random(), loops: 1)
+                var clients: [Int32] = []
+                defer { clients.forEach { close($0) } }
+                let port = try portOf(raw)
+                for _ in 0..<100 { clients.append(try connected(port)) }
+                for message: WorkerMessage in [.listen(raw, route), .stopListening, .stop] {
+                    shared.mailboxes[0].send(message)
+                }
+                try Worker(number: 0, shared: shared).run()
+                #expect(route.endings[FlowEnding.stopped.rawValue].value.load(ordering: .relaxed) == clients.count)
+            }
+        }
+
         @Test func acknowledgementsAreRepeatedAndNumbered() async throws {
             try await withRouter(configure: { $0.acknowledgementMilliseconds = 50 }) { bench in
                 bench.paasd.publish(bench.table(1, []))
@@ -446,6 +485,13 @@ extension SocketTests {
             }
         }
     }
+}
+
+/// A descriptor that is connected to this port.
+private func connected(_ port: UInt16) throws -> Int32 {
+    let new = try Unconnected()
+    try new.connect(port)
+    return dup(new.socket.fd.raw)
 }
 
 /// A listening socket whose queue is full: a connect to it hangs.

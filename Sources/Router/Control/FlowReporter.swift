@@ -6,9 +6,6 @@ import Synchronization
 /// Tells paasd from time to time what became of flows, for the logs of the apps. What could not be told is told with the
 /// next report. Confined to the control loop.
 final class FlowReporter {
-    /// Bindings in one report; the others come with the next.
-    private static let reportLimit = 500
-
     /// Figures of a binding, as they stood when they were told.
     struct Totals: Hashable {
         var endings = [Int](repeating: 0, count: FlowEnding.allCases.count)
@@ -25,6 +22,8 @@ final class FlowReporter {
     private unowned let control: ControlPlane
     private var told: [BindingID: Totals] = [:]
     private var telling: [BindingID: Totals] = [:]
+    /// Where the next report begins among the routes, so that each has its turn.
+    private var next = 0
     private var exchange: UnixExchange?
     private var status = 0
     private var lastProblem: String?
@@ -52,7 +51,11 @@ final class FlowReporter {
         var reports: [FlowReport] = []
         told = told.filter { control.routes[$0.key] != nil }
         telling = [:]
-        for plan in control.routes.values where reports.count < Self.reportLimit {
+        let plans = Array(control.routes.values)
+        let first = next
+        for offset in plans.indices where reports.count < control.configuration.flowReportLimit {
+            next = (first + offset + 1) % plans.count
+            let plan = plans[(first + offset) % plans.count]
             let now = Totals(plan.shared)
             guard let report = Self.report(plan, from: told[plan.binding] ?? Totals(), to: now) else { continue }
             telling[plan.binding] = now

@@ -30,16 +30,20 @@ final class Listener {
         handle = nil
     }
 
-    func accept() {
+    /// Takes a burst of connections. Returns whether more may be waiting.
+    @discardableResult
+    func accept() -> Bool {
         let shared = worker.shared
+        var took = false
         for _ in 0..<Self.burst {
-            guard let handle else { return }
+            guard let handle else { return false }
             guard shared.budget.take(2, for: route) else {
                 worker.pause(self, route, "the limit of open files is near")
-                return
+                return false
             }
             let result = slipway_uv_accept(handle.descriptor)
             if result >= 0 {
+                took = true
                 let target = next
                 next = next + 1 == shared.mailboxes.count ? 0 : next + 1
                 if target == worker.number {
@@ -51,14 +55,15 @@ final class Listener {
             }
             shared.budget.give(2, for: route)
             switch -result {
-            case EAGAIN: return
+            case EAGAIN: return false
             case EMFILE, ENFILE, ENOBUFS, ENOMEM:
                 worker.pause(self, route, UVError.text(result))
-                return
+                return false
             default:
                 // The connection that was waiting failed (ECONNABORTED and network errors): the next may be fine.
                 continue
             }
         }
+        return took
     }
 }

@@ -123,7 +123,7 @@ final class Worker {
         case .listen(let descriptor, let route): listen(OwnedFD(descriptor), route)
         case .ping(let token): shared.control.send(.pong(token))
         case .stopListening:
-            for listener in listeners.values { listener.accept() }
+            for listener in listeners.values { while listener.accept() {} }
             closeListeners()
         case .stop: stop()
         }
