@@ -40,6 +40,13 @@ struct LogLineJoiner {
         if !line.isPartial { flush() }
     }
 
+    /// The beginning of a line, taken out: its rest is in the next file. Nil if there is none of that stream.
+    mutating func takeOpen(isError: Bool) -> ContainerLogLine? {
+        guard let open = parts, open.isError == isError else { return nil }
+        parts = nil
+        return open
+    }
+
     /// Nothing follows that could belong to what is open.
     mutating func flush() {
         guard let line = parts else { return }
@@ -47,7 +54,8 @@ struct LogLineJoiner {
         end = after
         items.append(
             LogRun.Item(
-                nanoseconds: line.nanoseconds, line: line.logLine(source: name.source, process: name.name),
+                nanoseconds: line.nanoseconds, isError: line.isError,
+                line: line.logLine(source: name.source, process: name.name),
                 position: after))
     }
 

@@ -14,10 +14,18 @@ struct LogRun: Sendable {
         var path: String
         /// Nil: the one that is written.
         var number: Int?
+
+        /// Whether conmon went on in this one where it ended `other`.
+        func follows(_ other: Segment) -> Bool {
+            guard let before = other.number else { return false }
+            return number == nil || number == before + 1
+        }
     }
 
     struct Item: Sendable {
         var nanoseconds: Int64
+        /// From standard error.
+        var isError: Bool
         var line: LogLine
         /// Right after this line.
         var position: LogPosition
@@ -56,11 +64,14 @@ struct LogRun: Sendable {
             ?? stamps.firstIndex {
                 $0.flatMap { ContainerLogLine.parseTime(Array($0.utf8)[...]) }.map { $0 > wanted } ?? false
             } ?? stamps.count
+        var before: Segment?
         for (segment, stamp) in zip(segments, stamps).dropFirst(first) {
             guard let stamp else { continue }
             var offset = !started && stamp == position?.segment ? (position?.offset ?? 0) : 0
             started = true
-            lines.flush()
+            // A line may have begun in the file before.
+            if let before, !segment.follows(before) { lines.flush() }
+            before = segment
             guard lines.items.count < limit, let file = try Self.open(segment.path) else { continue }
             var rest: [UInt8] = []
             while lines.items.count < limit && budget > 0 {
@@ -85,6 +96,8 @@ struct LogRun: Sendable {
     func backward(limit: Int, now: Timestamp) throws(SystemError) -> (items: [Item], end: LogPosition) {
         var items: [Item] = []
         var end: LogPosition?
+        /// Read from its first byte on: the line at the head of `items` is its first.
+        var whole: Segment?
         for segment in segments.reversed() where items.count < limit || end == nil {
             guard let stamp = try Self.stamp(segment.path), let file = try Self.open(segment.path) else { continue }
             var info = stat()
@@ -103,15 +116,30 @@ struct LogRun: Sendable {
                         bytes[begin..<newline], position: LogPosition(segment: stamp, offset: start + newline + 1))
                     begin = newline + 1
                 }
-                // Only the end of the youngest segment can go on.
-                if end == nil { lines.flushIfOld(now: now) } else { lines.flush() }
+                // The end of the youngest segment may go on, that of another one goes on in the next.
+                var open: ContainerLogLine?
+                if end == nil {
+                    lines.flushIfOld(now: now)
+                } else {
+                    if let whole, whole.follows(segment), let head = items.first {
+                        open = lines.takeOpen(isError: head.isError)
+                    }
+                    lines.flush()
+                }
                 // The first line may be the rest of one that began before.
                 let found = start > 0 ? lines.items.dropFirst() : lines.items[...]
                 guard start == 0 || found.count >= limit - items.count || wanted >= Self.maximumBytes else {
                     wanted *= 2
                     continue
                 }
+                if let open, let rest = items.first {
+                    let begin = open.logLine(source: name.source, process: name.name)
+                    items[0].nanoseconds = open.nanoseconds
+                    items[0].line.time = begin.time
+                    items[0].line.text = begin.text + rest.line.text
+                }
                 if end == nil { end = lines.end }
+                whole = start == 0 && found.count <= limit - items.count ? segment : nil
                 items = found.suffix(limit - items.count) + items
                 break
             }

@@ -25,16 +25,21 @@ struct NetworkFixture: Sendable {
             count += 1
             return count
         }
-        // Two test runs at a time keep out of each other's way by their pids.
-        let lane = Int(getpid()) % 8 * 2 + number % 2
-        let run = "/tmp/slipway-network-\(getpid())-\(number)"
+        // Two test runs at a time keep out of each other's way by their pids, and all of what else has routes here.
+        let routes = String(decoding: try Files.read("/proc/net/route", limit: 1 << 20) ?? [], as: UTF8.self)
+        let first = Int(getpid()) % 8 * 2 + number % 2
+        let lanes = (0..<16).map { (first + $0) % 16 }
+        let lane = try #require(lanes.first { !Self.isTaken($0, routes) }, "10.219.0.0/16 is in use on this host")
+        let instance = "t\(getpid() % 100_000)\(number)"
+        // bin/test names a folder of its own, and so finds what a run left that was ended half-way.
+        let run = (getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp") + "/paas-nw-\(instance)"
         outsideHost4 = "198.18.\(lane).1"
         outside4 = "198.18.\(lane).2"
         denied4 = "198.18.\(lane).3"
         outsideHost6 = "fd5a:9:\(lane)::1"
         outside6 = "fd5a:9:\(lane)::2"
         var environment = [
-            "PAAS_RUN_DIR": run, "PAAS_DATA_DIR": run + "/data", "PAAS_INSTANCE": "t\(getpid() % 100_000)\(number)",
+            "PAAS_RUN_DIR": run, "PAAS_DATA_DIR": run + "/data", "PAAS_INSTANCE": instance,
             "PAAS_SUBNETS": "10.219.\(lane * 16).0/20,fd5a:1bac:\(lane)::/48", "PAAS_PORT_RANGE": "20000-20099",
         ]
         if deny { environment["PAAS_EGRESS_DENY"] = "\(denied4)/32" }
@@ -43,6 +48,17 @@ struct NetworkFixture: Sendable {
         try Files.makeDirectories(run)
         let made = self
         Self.unfinished.withLock { $0.append(made) }
+    }
+
+    /// Whether a route leads into `10.219.(lane * 16).0/20`, as `/proc/net/route` writes addresses.
+    private static func isTaken(_ lane: Int, _ routes: String) -> Bool {
+        routes.split(separator: "\n").contains { route in
+            let fields = route.split(separator: "\t")
+            guard fields.count > 1, fields[1].hasSuffix("DB0A"),
+                let third = UInt8(fields[1].dropFirst(2).prefix(2), radix: 16)
+            else { return false }
+            return Int(third) / 16 == lane
+        }
     }
 
     /// Removes what a test left that ended half-way.

@@ -138,6 +138,45 @@ import Testing
         }
     }
 
+    @Test func aLineThatARotationCutIsWhole() throws {
+        try withStore { store, app in
+            let a = try prepare(store, app, "web.1")
+            func write(_ text: String) throws {
+                try OwnedFD.open(store.activePath(app, a), O_WRONLY | O_CREAT | O_APPEND).writeAll(text.utf8)
+            }
+            func rotate(_ number: Int) throws {
+                try Files.rename(store.activePath(app, a), store.folder(app) + "/\(a).\(number).log")
+            }
+            func time(_ second: Int) -> String { "2026-01-01T00:00:0\(second).000000000+00:00" }
+            try write("\(time(1)) stdout F one\n\(time(2)) stdout P tw\n")
+            try rotate(1)
+            // The first part is waited for or shown; what follows in the next file belongs to it.
+            try write("\(time(3)) stdout F o\n\(time(4)) stdout P three\n")
+            try rotate(2)
+            try write("\(time(5)) stdout F \n\(time(6)) stdout F four\n\(time(7)) stdout P fi\n")
+            try rotate(3)
+            try write("\(time(8)) stderr F other\n")
+            let wanted = ["one", "two", "three", "four", "fi", "other"]
+            for limit in [1, 2, 99] {
+                var cursor = LogCursor("")
+                var seen: [String] = []
+                while true {
+                    let page = try store.logs(app: app, instance: nil, after: cursor, limit: limit)
+                    if page.lines.isEmpty { break }
+                    seen += page.lines.map(\.text)
+                    cursor = page.next
+                }
+                #expect(seen == wanted)
+            }
+            #expect(try store.logs(app: app, instance: nil, after: nil, limit: 99).lines.map(\.text) == wanted)
+            // After a file that is gone nothing goes on.
+            try Files.removeTree(store.folder(app) + "/\(a).2.log")
+            #expect(
+                try store.logs(app: app, instance: nil, after: nil, limit: 99).lines.map(\.text)
+                    == ["one", "tw", "", "four", "fi", "other"])
+        }
+    }
+
     @Test func theLastLinesOfALargeLog() throws {
         try withStore { store, app in
             let a = try prepare(store, app, "web.1")
