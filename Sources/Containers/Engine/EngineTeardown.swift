@@ -76,17 +76,19 @@ public final class EngineLock: Sendable {
 
     private init(_ file: consuming OwnedFD) { self.file = file }
 
+    /// A child that a killed engine was about to start holds the lock until it has become another program.
+    private static let patienceSeconds = 2.0
+
     /// - Throws: `conflict` if an engine holds it.
     public static func take(_ settings: Settings) throws(PaaSError) -> EngineLock {
         do throws(SystemError) {
             try Files.makeDirectories(settings.runDirectory, mode: 0o755)
             let path = settings.runDirectory + "/engine.lock"
             let file = try OwnedFD.open(path, O_RDWR | O_CREAT | O_NOFOLLOW)
-            if flock(file.raw, LOCK_EX | LOCK_NB) != 0 {
-                if errno == EWOULDBLOCK {
-                    throw SystemError("lock", errno: EWOULDBLOCK)
-                }
-                throw .last("lock \(path)")
+            let end = Monotonic.now() + patienceSeconds
+            while flock(file.raw, LOCK_EX | LOCK_NB) != 0 {
+                guard errno == EWOULDBLOCK, Monotonic.now() < end else { throw .last("lock \(path)") }
+                usleep(10_000)
             }
             return EngineLock(file)
         } catch {
