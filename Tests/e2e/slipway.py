@@ -166,7 +166,9 @@ class Platform:
         tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True).stdout
         if f"paas_{self.instance}" in tables:
             left.append("nft table")
-        for path in pathlib.Path("/sys/fs/cgroup").glob(f"**/*paas*_{self.instance}"):
+        # os.walk passes over what others remove meanwhile.
+        groups = (pathlib.Path(f) / d for f, names, _ in os.walk("/sys/fs/cgroup") for d in names)
+        for path in (g for g in groups if "paas" in g.name and g.name.endswith(f"_{self.instance}")):
             left.append(f"cgroup {path}")
         for process in pathlib.Path("/proc").glob("[0-9]*"):
             try:

@@ -177,25 +177,33 @@ def cgroups(platform):
     root = pathlib.Path("/sys/fs/cgroup")
     # With a hierarchy per controller, those that always have everybody.
     roots = [root] if (root / "cgroup.controllers").exists() else [root / "pids", root / "memory"]
-    for path in (p for r in roots for p in r.glob(f"**/*{platform.instance}*/**/cgroup.procs")):
-        id = re.search(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", str(path.parent))
-        if id:
-            try:
-                pids = [int(p) for p in path.read_text().split()]
-            except OSError:  # just removed
-                continue
-            found.setdefault(id.group(), [])
-            found[id.group()] = sorted(set(found[id.group()]) | set(pids))
+    # Groups come and go meanwhile: os.walk passes over what is gone.
+    for folder in (pathlib.Path(f) for r in roots for f, _, _ in os.walk(r)):
+        id = re.search(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", str(folder))
+        if not id or platform.instance not in str(folder):
+            continue
+        try:
+            pids = [int(p) for p in (folder / "cgroup.procs").read_text().split()]
+        except OSError:
+            continue
+        found[id.group()] = sorted(set(found.get(id.group(), [])) | set(pids))
     return found
 
 
 def check_settles(platform, app, since):
     """Finished or cleanly failed in time after the kill, and nothing left."""
+
+    def look():
+        try:
+            return unsettled(platform, app)
+        except FileNotFoundError as error:  # something is still being removed
+            return [str(error)]
+
     platform.wait_ready()
-    seen = unsettled(platform, app)
+    seen = look()
     while seen and time.monotonic() - since < SETTLE_SECONDS:
         time.sleep(0.2)
-        seen = unsettled(platform, app)
+        seen = look()
     assert not seen, f"after {SETTLE_SECONDS} s: " + "; ".join(seen)
 
 
