@@ -8,7 +8,8 @@ public enum ContainerListing {
         let root = ContainerPaths.root(settings)
         return try Files.list(root).compactMap { name in
             guard let id = InstanceID(name) else { return nil }
-            return ContainerRecord.read(ContainerPaths(settings: settings, id: id).state)?.observation(node: Host.name())
+            return ContainerRecord.read(ContainerPaths(settings: settings, id: id).state)?.observation(
+                node: Host.name())
         }
     }
 }
