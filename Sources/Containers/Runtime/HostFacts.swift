@@ -53,9 +53,16 @@ enum HostFacts {
     /// Whether that process (and no later one with its number) lives. A zombie counts as dead, and so does a process of
     /// which no start time is known: its number says nothing.
     static func lives(_ pid: Int32?, startTime: Int64?) -> Bool {
-        guard let pid, pid > 0, let startTime, let stat = try? Files.readText("/proc/\(pid)/stat"),
-            let close = stat.lastIndex(of: ")")
-        else { return false }
+        guard let pid, pid > 0, let startTime else { return false }
+        let stat: String?
+        do {
+            stat = try Files.readText("/proc/\(pid)/stat")
+        } catch {
+            // It may have ended between the opening and the reading. Whatever else keeps us from looking (no descriptor
+            // left, for one) is no sign of death, and a container that counts as dead is removed.
+            return error.errno != ESRCH && kill(pid, 0) == 0
+        }
+        guard let stat, let close = stat.lastIndex(of: ")") else { return false }
         let fields = stat[stat.index(after: close)...].split(separator: " ")
         guard fields.count > 19, fields[0] != "Z", fields[0] != "X" else { return false }
         return Int64(fields[19]) == startTime

@@ -99,7 +99,7 @@ public enum RuntimeChoice {
         let group = cgroups.trial(id)
         do {
             defer {
-                // What can't be removed shows up as a leftover in `doctor`; it must not hide why the start failed.
+                // What can't be removed now goes at the engine's next start; it must not hide why this one failed.
                 _ = try? trial.run(["delete", "--force", "\(id)"])
                 try? group.killAll(id, seconds: 5)
                 try? group.removeParent()
