@@ -1,5 +1,4 @@
 import Domain
-import FoundationEssentials
 import Logging
 import Synchronization
 
@@ -86,12 +85,9 @@ final class FlowReporter {
         status = 0
         let configuration = control.configuration
         do {
-            let body = try JSONEncoder().encode(reports)
-            let head =
-                "POST /v1/routers/\(configuration.routerID)/flows HTTP/1.1\r\nHost: paasd\r\n"
-                + "Content-Type: application/json\r\nContent-Length: \(body.count)\r\nConnection: close\r\n\r\n"
             exchange = try UnixExchange(
-                loop: control.loop, path: configuration.tableSocket, request: Array(head.utf8) + Array(body)
+                loop: control.loop, path: configuration.tableSocket, post: reports,
+                to: "/v1/routers/\(configuration.routerID)/flows"
             ) { [unowned self] in receive($0) }
         } catch {
             failed("\(error)")

@@ -50,13 +50,9 @@ final class AcknowledgementSender {
         inFlight = acknowledgement
         status = 0
         do {
-            let body = try JSONEncoder().encode(acknowledgement)
-            let head =
-                "POST /v1/routers/\(routerID)/ack HTTP/1.1\r\nHost: paasd\r\nContent-Type: application/json\r\n"
-                + "Content-Length: \(body.count)\r\nConnection: close\r\n\r\n"
-            exchange = try UnixExchange(loop: loop, path: path, request: Array(head.utf8) + Array(body)) {
-                [unowned self] in receive($0)
-            }
+            exchange = try UnixExchange(
+                loop: loop, path: path, post: acknowledgement, to: "/v1/routers/\(routerID)/ack"
+            ) { [unowned self] in receive($0) }
             timer?.start(after: Self.patience)
         } catch {
             failed("\(error)")

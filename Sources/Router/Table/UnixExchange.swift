@@ -1,4 +1,5 @@
 import CLibUV
+import FoundationEssentials
 import Glibc
 import OS
 
@@ -31,6 +32,18 @@ final class UnixExchange {
         let poll = try PollHandle(loop: loop, socket) { [unowned self] in ready($0) }
         handle = poll
         poll.watch([.readable, .writable])
+    }
+
+    /// Connects and sends `body` as JSON to `target`, for one answer.
+    /// - Throws: if nobody listens there, or `body` can't be encoded.
+    convenience init(
+        loop: UVLoop, path: String, post body: some Encodable, to target: String, _ receive: @escaping (Event) -> Void
+    ) throws {
+        let body = try JSONEncoder().encode(body)
+        let head =
+            "POST \(target) HTTP/1.1\r\nHost: paasd\r\nContent-Type: application/json\r\n"
+            + "Content-Length: \(body.count)\r\nConnection: close\r\n\r\n"
+        try self.init(loop: loop, path: path, request: Array(head.utf8) + Array(body), receive)
     }
 
     /// Stops reading: what comes meanwhile stays in the socket.
