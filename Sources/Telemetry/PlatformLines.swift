@@ -94,17 +94,17 @@ public final class PlatformLines: LogSink, LogLines {
         }
         let encoder = JSONEncoder()
         for (app, lines) in byApp {
-            let bytes = lines.reduce(into: [UInt8]()) { bytes, line in
-                guard let encoded = try? encoder.encode(line) else { return }
-                bytes += encoded
-                bytes.append(10)
-            }
             let file = file(app)
-            do throws(LineFile.Failure) {
+            do {
+                var bytes: [UInt8] = []
+                for line in lines {
+                    bytes += try encoder.encode(line)
+                    bytes.append(10)
+                }
                 try file.append(bytes)
             } catch {
                 StandardError.write(
-                    Data("the log \(file.path) can't be written: \(error.description); is the disk full?\n".utf8))
+                    Data("the log \(file.path) can't be written: \(error); is the disk full?\n".utf8))
                 let lost = queue.count { $0.0 == app } + (dropped[app] ?? 0)
                 state.withLock { $0.dropped[app, default: 0] += lost }
             }

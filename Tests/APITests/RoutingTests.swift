@@ -10,7 +10,7 @@ import Testing
 
 @testable import API
 
-@Suite struct RoutingTests {
+@Suite(.timeLimit(.minutes(1))) struct RoutingTests {
     /// A router that hangs would else hold up every change of the table for ever.
     @Test func aRouterThatAcknowledgesNothingIsDisconnected() async throws {
         let feed = FakeFeed()
