@@ -18,6 +18,7 @@ let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
 let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
 let httpClient: Target.Dependency = .product(name: "AsyncHTTPClient", package: "async-http-client")
+let toml: Target.Dependency = .product(name: "TOMLKit", package: "TOMLKit")
 let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 
 let package = Package(
@@ -29,6 +30,7 @@ let package = Package(
         .executable(name: "paas-router", targets: ["paas-router"]),
         .executable(name: "paas-git", targets: ["paas-git"]),
         .executable(name: "paasctl", targets: ["paasctl"]),
+        .executable(name: "paas-lifecycle", targets: ["paas-lifecycle"]),
     ],
     dependencies: [
         .package(
@@ -40,6 +42,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
     ],
     targets: [
         // C
@@ -57,6 +60,7 @@ let package = Package(
         .target(name: "Store", dependencies: ["Domain", "Postgres", crypto], swiftSettings: strict),
         .target(name: "Git", dependencies: ["Domain", "OS", "CLibGit2"], swiftSettings: strict),
         .target(name: "Containers", dependencies: ["Domain", "OS", "CShim", crypto, logging], swiftSettings: strict),
+        .target(name: "Lifecycle", dependencies: ["Domain", "OS", toml], swiftSettings: strict),
         .target(name: "Builder", dependencies: ["Domain", yams, logging], swiftSettings: strict),
         .target(name: "Scheduler", dependencies: ["Domain", logging], swiftSettings: strict),
         .target(name: "Router", dependencies: ["Domain", "OS", "CLibUV", "CShim", logging], swiftSettings: strict),
@@ -82,6 +86,8 @@ let package = Package(
         .executableTarget(
             name: "paas-git", dependencies: ["Domain", "OS", "Telemetry", "Git", logging], swiftSettings: strict),
         .executableTarget(
+            name: "paas-lifecycle", dependencies: ["Domain", "OS", "Lifecycle"], swiftSettings: strict),
+        .executableTarget(
             name: "paasctl",
             dependencies: ["Domain", arguments, httpClient, nioCore, nioHTTP1],
             swiftSettings: strict),
@@ -94,6 +100,7 @@ let package = Package(
         .testTarget(name: "StoreTests", dependencies: ["Store", "Postgres", "Domain"], swiftSettings: strict),
         .testTarget(name: "GitTests", dependencies: ["Git", "OS", "Domain"], swiftSettings: strict),
         .testTarget(name: "ContainersTests", dependencies: ["Containers", "OS", "Domain"], swiftSettings: strict),
+        .testTarget(name: "LifecycleTests", dependencies: ["Lifecycle", "OS", "Domain", toml], swiftSettings: strict),
         .testTarget(name: "BuilderTests", dependencies: ["Builder", "Domain"], swiftSettings: strict),
         .testTarget(name: "PaasdTests", dependencies: ["paasd", "Domain", "API"], swiftSettings: strict),
         .testTarget(name: "SchedulerTests", dependencies: ["Scheduler", "Domain"], swiftSettings: strict),
