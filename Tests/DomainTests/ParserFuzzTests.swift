@@ -30,7 +30,8 @@ import Testing
             #"{"env":{"A":{"value":"1"},"B":"x"},"formation":{"web":{"quantity":2}},"buildpacks":[{"url":"u"}]}"#,
             #"[1,-2.5e10,true,false,null,"\u00e9\ud83d\ude00\n"]"#, #"{"a":{"a":{"a":[[[[]]]]}}}"#, "0", "\"\"",
         ].map { Array($0.utf8) }
-        Fuzz().mutations(of: samples, words: ["{", "[", "\"", ":", ",", "\\u", "\\", "1e999", "-", "null", "[[[[[[[["]) { bytes in
+        Fuzz().mutations(of: samples, words: ["{", "[", "\"", ":", ",", "\\u", "\\", "1e999", "-", "null", "[[[[[[[["])
+        { bytes in
             guard let value = try? JSONParser.parse(bytes) else { return }
             // What was understood can be written and understood again; a whole number may have become an integer.
             let again = try? JSONParser.parse(value.encoded())
