@@ -313,6 +313,7 @@ extension FakePaasd: BuildEngine {
         _ = world.with { $0.volumes.insert(build) }
         return "/volume"
     }
+    func placeSource(build: BuildID, uidSlot: Int, epoch: Int64) async throws(PaaSError) { try called("placeSource") }
     func sealSource(build: BuildID, uidSlot: Int, epoch: Int64) async throws(PaaSError) { try alive() }
     func readBuildFile(build: BuildID, path: String, limit: Int) async throws(PaaSError) -> [UInt8]? {
         try alive()

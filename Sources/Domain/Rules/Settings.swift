@@ -40,6 +40,14 @@ public struct Settings: Sendable {
     public var buildConcurrency: Int
     /// `PAAS_SLUG_LIMIT_BYTES`
     public var slugLimitBytes: Int64
+    /// `PAAS_CHECKOUT_LIMIT_BYTES`: the files of what is built, unpacked; an archive that is built from may have as many.
+    public var checkoutLimitBytes: Int64
+    /// `PAAS_BUILDPACK_DIRS`: folders of the host, separated by colons, whose buildpacks apps may name as `file://…`. Builds
+    /// see them read-only at the same path.
+    public var buildpackFolders: [String]
+    /// `PAAS_SWIFT_TOOLCHAIN`: the folder of the host that holds `usr/` of a Swift toolchain, which builds see read-only at
+    /// `/opt/swift`; nil: none.
+    public var swiftToolchain: String?
     /// `PAAS_LOG_BUDGET_BYTES`: disk for the process logs of one app.
     public var logBudgetBytes: Int64
     /// `PAAS_PREFIX`: where the programs' shared files (buildpacks, stacks, hooks) lie.
@@ -131,6 +139,11 @@ public struct Settings: Sendable {
         buildDiskBytes = try integer("PAAS_BUILD_DISK_BYTES", 6 << 30, (64 << 20)...(1 << 44))
         buildConcurrency = Int(try integer("PAAS_BUILD_CONCURRENCY", 2, 1...64))
         slugLimitBytes = try integer("PAAS_SLUG_LIMIT_BYTES", 1 << 30, (1 << 20)...(1 << 40))
+        checkoutLimitBytes = try integer("PAAS_CHECKOUT_LIMIT_BYTES", 1 << 30, (1 << 20)...(1 << 40))
+        buildpackFolders = try BuildFolders.parse(text("PAAS_BUILDPACK_DIRS", ""), "PAAS_BUILDPACK_DIRS")
+        swiftToolchain = try values["PAAS_SWIFT_TOOLCHAIN"].flatMap { value throws(PaaSError) in
+            value.isEmpty ? nil : try BuildFolders.toolchain(value)
+        }
         logBudgetBytes = try integer("PAAS_LOG_BUDGET_BYTES", 20 << 20, (1 << 20)...(1 << 40))
         ociRuntime = text("PAAS_OCI_RUNTIME", "auto")
         guard ["auto", "crun", "runc"].contains(ociRuntime) else {
@@ -175,6 +188,8 @@ public struct Settings: Sendable {
     public var repositoriesDirectory: String { dataDirectory + "/repos" }
     public var slugsDirectory: String { dataDirectory + "/slugs" }
     public var stacksDirectory: String { dataDirectory + "/stacks" }
+    /// Archives to build from, as paasd received them: `<build>.tar`, whatever their compression.
+    public var uploadsDirectory: String { dataDirectory + "/uploads" }
 
     /// FNV-1a in base 36, six characters: stable, short, and not meant to be secret.
     static func shortHash(_ text: String) -> String {
