@@ -34,6 +34,7 @@ final class FakeEngine: ContainerEngine, BuildEngine {
     func createBuildVolume(build: BuildID, app: AppID, uidSlot: Int, sizeBytes: Int64, clearCache: Bool, epoch: Int64)
         async throws(PaaSError) -> String
     { throw no() }
+    func placeSource(build: BuildID, uidSlot: Int, epoch: Int64) async throws(PaaSError) { throw no() }
     func sealSource(build: BuildID, uidSlot: Int, epoch: Int64) async throws(PaaSError) { throw no() }
     func readBuildFile(build: BuildID, path: String, limit: Int) async throws(PaaSError) -> [UInt8]? { throw no() }
     func packSlug(build: BuildID, uidSlot: Int, limitBytes: Int64, epoch: Int64) async throws(PaaSError) -> PackedSlug {
