@@ -286,7 +286,9 @@ extension FakePaasd: SourceRepositories {
         try alive()
         return world.with { $0.facts }
     }
-    func checkout(app: AppID, commit: String, into directory: String, limitBytes: Int64) async throws(PaaSError) {
+    func checkout(app: AppID, commit: String, into directory: String, limitBytes: Int64, keeping: KeptHistory?)
+        async throws(PaaSError)
+    {
         try alive()
     }
     func updateRef(app: AppID, ref: String, old: String?, new: String) async throws(PaaSError) {

@@ -59,6 +59,4 @@ public struct BuildParts: Sendable {
         "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "PIP_INDEX_URL",
         "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST",
     ]
-    /// Largest checkout, in bytes.
-    public static let checkoutLimitBytes: Int64 = 1 << 30
 }

@@ -125,9 +125,15 @@ struct BuildRun: Sendable {
         let facts = try await step { () async throws(PaaSError) in
             try await parts.sources.inspect(app: app.id, commit: commit)
         }
+        let config = try await step { () async throws(PaaSError) in
+            // Only the values are needed; naming the tuple's parts keeps them out of any log.
+            try await parts.store.buildConfig(app.id).vars
+        }
+        let switches: SourceSwitches
         let notes: [String]
         do throws(PaaSError) {
-            notes = try SourceChecks.check(facts, limitBytes: BuildParts.checkoutLimitBytes)
+            switches = try SourceSwitches(config)
+            notes = try SourceChecks.check(facts, switches, limitBytes: settings.checkoutLimitBytes)
         } catch { throw .failed(error) }
         for note in notes { await say(note) }
         // A volume of an earlier try may hold half a checkout.
@@ -139,7 +145,8 @@ struct BuildRun: Sendable {
         }
         try await step { () async throws(PaaSError) in
             try await parts.sources.checkout(
-                app: app.id, commit: commit, into: directory, limitBytes: BuildParts.checkoutLimitBytes)
+                app: app.id, commit: commit, into: directory, limitBytes: settings.checkoutLimitBytes,
+                keeping: switches.keptHistory(of: build.source))
         }
         // A broken Procfile shows itself before a long compile.
         if let procfile = try await read("app/Procfile", limit: Procfile.maximumBytes + 1) {
@@ -148,21 +155,21 @@ struct BuildRun: Sendable {
         try await step { () async throws(PaaSError) in
             try await parts.buildEngine.sealSource(build: id, uidSlot: app.uidSlot, epoch: parts.epoch)
         }
-        let config = try await step { () async throws(PaaSError) in
-            // Only the values are needed; naming the tuple's parts keeps them out of any log.
-            try await parts.store.buildConfig(app.id).vars
-        }
-        let spec = spec(build, app, commit: commit, config: config)
+        let spec = spec(build, app, commit: commit, config: config, submodules: switches.submodules(of: facts))
         _ = try await step { () async throws(PaaSError) in try await parts.engine.ensure(spec) }
     }
 
-    private func spec(_ build: Build, _ app: App, commit: String, config: ConfigVars) -> ContainerSpec {
+    private func spec(_ build: Build, _ app: App, commit: String, config: ConfigVars, submodules: String?)
+        -> ContainerSpec
+    {
         var environment = parts.environment
         environment["STACK"] = app.stack
         environment["SOURCE_VERSION"] = commit
         environment["REQUEST_ID"] = "\(id)"
         environment["BUILD_NUMBER"] = "\(build.number)"
         environment["APP_NAME"] = app.name
+        environment["PAAS_CHECKOUT_LIMIT_BYTES"] = "\(parts.settings.checkoutLimitBytes)"
+        environment["PAAS_SUBMODULES"] = submodules
         if !app.buildpacks.isEmpty { environment["PAAS_BUILDPACKS"] = app.buildpacks.joined(separator: " ") }
         return ContainerSpec(
             id: container, epoch: parts.epoch, generation: app.generation, role: .build, app: app.id,
