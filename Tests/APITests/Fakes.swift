@@ -97,9 +97,9 @@ struct FakeRepositories: SourceRepositories {
     }
     func commitInfo(app: AppID, commit: String) async throws(PaaSError) -> CommitInfo { throw no() }
     func inspect(app: AppID, commit: String) async throws(PaaSError) -> TreeFacts { throw no() }
-    func checkout(app: AppID, commit: String, into directory: String, limitBytes: Int64) async throws(PaaSError) {
-        throw no()
-    }
+    func checkout(
+        app: AppID, commit: String, into directory: String, limitBytes: Int64, keeping: KeptHistory?
+    ) async throws(PaaSError) { throw no() }
     func updateRef(app: AppID, ref: String, old: String?, new: String) async throws(PaaSError) {}
     func readRef(app: AppID, ref: String) async throws(PaaSError) -> String? { nil }
     func setHead(app: AppID, branch: String) async throws(PaaSError) {}

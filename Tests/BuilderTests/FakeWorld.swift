@@ -319,7 +319,9 @@ extension FakePaasd: SourceRepositories {
             return $0.facts
         }
     }
-    func checkout(app: AppID, commit: String, into directory: String, limitBytes: Int64) async throws(PaaSError) {
+    func checkout(app: AppID, commit: String, into directory: String, limitBytes: Int64, keeping: KeptHistory?)
+        async throws(PaaSError)
+    {
         try alive()
         world.with { $0.sourceSteps.append("checkout") }
     }

@@ -7,7 +7,7 @@ struct BuildEnvironment: Sendable {
     var variables: [EnvironmentVariable]
     var network: ContainerSpec.Network
 
-    /// Config var that takes the network away from builds: its only value is `none`.
+    /// Config var that takes the network away from builds: `none`; `space` leaves it.
     static let networkVariable = "BUILD_NETWORK"
 
     /// What `PAAS_SOURCE` says of a source that is not checked out yet.
@@ -17,7 +17,8 @@ struct BuildEnvironment: Sendable {
         var ref: String?
     }
 
-    init(build: Build, app: App, config: ConfigVars, parts: BuildParts) {
+    /// - Parameter submodules: see `SourceSwitches.submodules(of:)`.
+    init(build: Build, app: App, config: ConfigVars, submodules: String?, parts: BuildParts) {
         network = Self.network(config)
         var all = parts.environment
         all["STACK"] = build.stack
@@ -31,6 +32,7 @@ struct BuildEnvironment: Sendable {
             all["PAAS_BUILDPACK_DIRS"] = parts.settings.buildpackFolders.joined(separator: ":")
         }
         if network == .none { all["PAAS_NETWORK"] = "none" }
+        all["PAAS_SUBMODULES"] = submodules
         all["PAAS_SOURCE"] = Self.source(build.source)
         variables = all.sorted { $0.key < $1.key }.map { EnvironmentVariable($0.key, $0.value) }
     }

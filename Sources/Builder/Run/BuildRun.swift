@@ -129,15 +129,19 @@ struct BuildRun: Sendable {
         }
         // Else the build fetches or unpacks its source itself.
         let commit = build.source.kind.isInRepository ? build.source.commit : nil
+        let switches: SourceSwitches
+        do throws(PaaSError) { switches = try SourceSwitches(config) } catch { throw .failed(error) }
+        var submodules: String?
         if let commit {
             let facts = try await step { () async throws(PaaSError) in
                 try await parts.sources.inspect(app: app.id, commit: commit)
             }
             let notes: [String]
             do throws(PaaSError) {
-                notes = try SourceChecks.check(facts, limitBytes: settings.checkoutLimitBytes)
+                notes = try SourceChecks.check(facts, switches, limitBytes: settings.checkoutLimitBytes)
             } catch { throw .failed(error) }
             for note in notes { await say(note) }
+            submodules = switches.submodules(of: facts)
         }
         // A volume of an earlier try may hold half a checkout.
         if adopted { try await removeVolume(app.id, keepCache: false) }
@@ -149,7 +153,8 @@ struct BuildRun: Sendable {
         if let commit {
             try await step { () async throws(PaaSError) in
                 try await parts.sources.checkout(
-                    app: app.id, commit: commit, into: directory, limitBytes: settings.checkoutLimitBytes)
+                    app: app.id, commit: commit, into: directory, limitBytes: settings.checkoutLimitBytes,
+                    keeping: switches.keptHistory(of: build.source))
             }
             // A broken Procfile shows itself before a long compile.
             if let procfile = try await read("app/Procfile", limit: Procfile.maximumBytes + 1) {
@@ -163,12 +168,13 @@ struct BuildRun: Sendable {
         try await step { () async throws(PaaSError) in
             try await parts.buildEngine.sealSource(build: id, uidSlot: app.uidSlot, epoch: parts.epoch)
         }
-        let spec = spec(build, app, config: config)
+        let spec = spec(build, app, config: config, submodules: submodules)
         _ = try await step { () async throws(PaaSError) in try await parts.engine.ensure(spec) }
     }
 
-    private func spec(_ build: Build, _ app: App, config: ConfigVars) -> ContainerSpec {
-        let environment = BuildEnvironment(build: build, app: app, config: config, parts: parts)
+    private func spec(_ build: Build, _ app: App, config: ConfigVars, submodules: String?) -> ContainerSpec {
+        let environment = BuildEnvironment(
+            build: build, app: app, config: config, submodules: submodules, parts: parts)
         return ContainerSpec(
             id: container, epoch: parts.epoch, generation: app.generation, role: .build, app: app.id,
             appName: app.name, name: "build.\(build.number)", networkIndex: app.networkIndex, uidSlot: app.uidSlot,
