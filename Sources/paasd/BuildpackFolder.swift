@@ -10,13 +10,13 @@ enum BuildpackFolder {
     /// checks no names.
     static func read(_ folder: String, logger: Logger) -> [BuildpackInfo] {
         do throws(SystemError) {
-            return try Files.list(folder).sorted().compactMap { name throws(SystemError) in
-                guard Files.exists("\(folder)/\(name)/bin/detect"), BuildpackReference.ownName(name) == name else {
-                    return nil
-                }
+            var found: [BuildpackInfo] = []
+            for name in try Files.list(folder)
+            where Files.exists("\(folder)/\(name)/bin/detect") && BuildpackReference.ownName(name) == name {
                 let text = try Files.readText("\(folder)/\(name)/looks-for", limit: descriptionLimit) ?? ""
-                return BuildpackInfo(name: name, looksFor: String(text.trimmingWhitespace()))
+                found.append(BuildpackInfo(name: name, looksFor: String(text.trimmingWhitespace())))
             }
+            return found
         } catch {
             logger.error(
                 "the platform's buildpacks can't be read", metadata: ["folder": "\(folder)", "error": "\(error)"])

@@ -4,7 +4,7 @@ import Glibc
 import NIOCore
 
 /// Inside of a sequence, `Failure` is the kind of error of the sequence.
-private typealias UploadFailure = Failure
+typealias UploadFailure = Failure
 
 /// A file as the body of a request, read part by part while it is sent.
 struct UploadBody: AsyncSequence, Sendable {
