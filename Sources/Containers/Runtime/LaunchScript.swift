@@ -43,7 +43,7 @@ enum LaunchScript {
         if [ "$PAAS__mode" = build ]; then
           unset PAAS__mode PAAS__command PAAS__profiles
           mkdir -p "$HOME" || exit 125
-          exec /bin/bash /paas/buildpacks/bin/build
+          exec /paas/lifecycle build
         fi
         cd /app || exit 125
         for PAAS__profile in "${PAAS__profiles[@]}"; do
