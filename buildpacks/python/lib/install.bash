@@ -110,7 +110,7 @@ reuse() {
 }
 
 copy_tree() { rm -rf "$2" && mkdir -p "$2" && cp -a "$1/." "$2/"; }
-record() { [[ -z ${PAAS_ARTIFACTS:-} || ! -s $1 ]] || cat "$1" >>"$PAAS_ARTIFACTS"; }
+record() { [[ -z ${PAAS_ARTIFACTS:-} || ! -s $1 ]] || { cat "$1" >>"$PAAS_ARTIFACTS" && LC_ALL=C sort -u -o "$PAAS_ARTIFACTS" "$PAAS_ARTIFACTS"; }; }
 compile_python() { "$python" "$pack/lib/bytecode.py" "$VENV/lib"; }
 
 # For the next build, if there is room; the platform keeps the cache only if the whole build succeeds.
@@ -149,7 +149,7 @@ reach() {
 pip_install() {
     local log=$scratch/pip.log
     PIP_REPORT=$scratch/reports "$python" -m pip --python "$VENV/bin/python" install "$@" 2>&1 |
-        sed -u -E 's#(://)[^/@[:space:]]*@#\1#g' | tee "$log" | indent
+        sed -u -E '/^ *Stored in directory: /d; s#(://)[^/@[:space:]]*@#\1#g' | tee "$log" | indent
     ((PIPESTATUS[0] == 0)) && return 0
     explain "$log"
     exit 1
@@ -199,6 +199,18 @@ PYTHON
     fi
 }
 
+# build_project ARGUMENTS…: installs the project itself, and takes away what its build leaves beside the source.
+build_project() {
+    title "Installing this project with pip"
+    pretend_version
+    local left before
+    before=$(compgen -G 'build' ; compgen -G '*.egg-info'; compgen -G 'src/*.egg-info')
+    pip_install "$@"
+    for left in build *.egg-info src/*.egg-info; do
+        [[ ! -d $left || $'\n'$before$'\n' == *$'\n'"$left"$'\n'* ]] || rm -rf "$left"
+    done
+}
+
 # Starts writing down what pip fetches; `stop_reports` ends it and leaves $scratch/artifacts.
 start_reports() {
     mkfifo "$scratch/reports" || exit 1
@@ -234,7 +246,7 @@ install_all() {
         for url in "${indexes[@]:-default}"; do
             if [[ $url == default ]]; then questions+=("default -"); else questions+=("index $url"); fi
         done
-        [[ $manager == pip && ${#indexes[@]} -eq 0 ]] || [[ -z ${PIP_EXTRA_INDEX_URL:-} ]] || for url in $PIP_EXTRA_INDEX_URL; do questions+=("index $url"); done
+        for url in ${PIP_EXTRA_INDEX_URL:-}; do questions+=("index $url"); done
         for url in "${repositories[@]}"; do questions+=("host $url"); done
         reach "${questions[@]}"
     elif [[ -z ${PIP_FIND_LINKS:-} && $manager == pip ]] && grep -qE '^[[:space:]]*[A-Za-z0-9]' requirements.txt; then
@@ -249,9 +261,7 @@ install_all() {
         pip_install -r requirements.txt
         ;;
     project)
-        title "Installing this project with pip"
-        pretend_version
-        pip_install ".${PYTHON_EXTRAS:+[$PYTHON_EXTRAS]}"
+        build_project ".${PYTHON_EXTRAS:+[$PYTHON_EXTRAS]}"
         ;;
     *)
         title "Installing $lock with pip"
@@ -284,9 +294,7 @@ use_indexes() {
 
 install_locked_project() {
     [[ -e $scratch/lock/project ]] || return 0
-    title "Installing this project with pip"
-    pretend_version
-    pip_install --no-deps .
+    build_project --no-deps .
 }
 
 # The environment of the last build holds the project as it was then.
@@ -305,9 +313,7 @@ install_project_again() {
     [[ -z $offline || ! -d /usr/share/python-wheels ]] || export PIP_FIND_LINKS="${PIP_FIND_LINKS:-} /usr/share/python-wheels"
     start_reports
     if [[ $manager == project ]]; then
-        title "Installing this project with pip"
-        pretend_version
-        pip_install ".${PYTHON_EXTRAS:+[$PYTHON_EXTRAS]}"
+        build_project ".${PYTHON_EXTRAS:+[$PYTHON_EXTRAS]}"
     else
         install_locked_project
     fi
