@@ -57,6 +57,8 @@ struct Paasd {
                 faults: faults, log: buildLogs,
                 ports: { app throws(PaaSError) in try await store.ports(app) },
                 release: { app, version throws(PaaSError) in try await store.release(app, version: version) },
+                runs: { app, version throws(PaaSError) in try await store.releaseRuns(app, version: version) },
+                formation: { app throws(PaaSError) in try await store.formation(app).entries },
                 settings: settings, environment: Self.proxyEnvironment(), epoch: epoch, now: { Timestamp.now() },
                 logger: logger))
         let tickets = PushTickets()

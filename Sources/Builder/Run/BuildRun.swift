@@ -148,10 +148,11 @@ struct BuildRun: Sendable {
         try await step { () async throws(PaaSError) in
             try await parts.buildEngine.sealSource(build: id, uidSlot: app.uidSlot, epoch: parts.epoch)
         }
-        let config = try await step { () async throws(PaaSError) in
-            // Only the values are needed; naming the tuple's parts keeps them out of any log.
-            try await parts.store.buildConfig(app.id).vars
-        }
+        let config = try await firstConfig(
+            try await step { () async throws(PaaSError) in
+                // Only the values are needed; naming the tuple's parts keeps them out of any log.
+                try await parts.store.buildConfig(app.id).vars
+            }, build, app)
         let spec = spec(build, app, commit: commit, config: config)
         _ = try await step { () async throws(PaaSError) in try await parts.engine.ensure(spec) }
     }
@@ -233,6 +234,7 @@ struct BuildRun: Sendable {
                 procfile: procfile, release: try ReleaseMetadata(output ?? []), buildpack: buildpack)
         } catch { throw .failed(error) }
         for line in types.lines { await sayOnce(line) }
+        let manifest = try await manifest(for: types.commands, build, app)
         while !slugsChecked.isOpen {
             let version = slugsChecked.signal.version
             if !slugsChecked.isOpen { await slugsChecked.signal.wait(after: version, timeout: .milliseconds(500)) }
@@ -246,7 +248,7 @@ struct BuildRun: Sendable {
         await sayOnce("       Done: \(BuildWords.size(packed.imageBytes))")
         let slug = Slug(
             digest: packed.digest, stack: build.stack, sizeBytes: packed.sizeBytes, imageBytes: packed.imageBytes,
-            processTypes: types.commands, createdAt: parts.now())
+            processTypes: types.commands, manifest: manifest, createdAt: parts.now())
         try await step { () async throws(PaaSError) in try await parts.store.recordSlug(slug, build: id) }
         parts.faults.reached(.slugStored)
         return slug
@@ -366,7 +368,7 @@ struct BuildRun: Sendable {
         }
     }
 
-    private func read(_ path: String, limit: Int) async throws(BuildStop) -> [UInt8]? {
+    func read(_ path: String, limit: Int) async throws(BuildStop) -> [UInt8]? {
         try await step { () async throws(PaaSError) in
             try await parts.buildEngine.readBuildFile(build: id, path: path, limit: limit)
         }
