@@ -15,6 +15,8 @@ enum LaunchScript {
     static let environmentPath = "/paas/environment"
     static let initPath = "/paas/init"
     static let buildpacksPath = "/paas/buildpacks"
+    /// `paas-lifecycle`: the driver of builds, and the launcher of what Cloud Native Buildpacks made.
+    static let lifecyclePath = "/paas/lifecycle"
 
     /// The arguments of a process.
     static func arguments(command: String) -> [String] {
