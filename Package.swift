@@ -100,7 +100,9 @@ let package = Package(
         .testTarget(name: "StoreTests", dependencies: ["Store", "Postgres", "Domain"], swiftSettings: strict),
         .testTarget(name: "GitTests", dependencies: ["Git", "OS", "Domain"], swiftSettings: strict),
         .testTarget(name: "ContainersTests", dependencies: ["Containers", "OS", "Domain"], swiftSettings: strict),
-        .testTarget(name: "LifecycleTests", dependencies: ["Lifecycle", "OS", "Domain", toml], swiftSettings: strict),
+        .testTarget(
+            name: "LifecycleTests", dependencies: ["Lifecycle", "paas-lifecycle", "OS", "Domain", toml],
+            exclude: ["Fixtures"], swiftSettings: strict),
         .testTarget(name: "BuilderTests", dependencies: ["Builder", "Domain"], swiftSettings: strict),
         .testTarget(name: "PaasdTests", dependencies: ["paasd", "Domain", "API"], swiftSettings: strict),
         .testTarget(name: "SchedulerTests", dependencies: ["Scheduler", "Domain"], swiftSettings: strict),
