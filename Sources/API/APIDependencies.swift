@@ -32,6 +32,8 @@ public struct APIDependencies: Sendable {
     public var logs: any LogReader
     public var status: any StatusSource
     public var tickets: PushTickets
+    /// The platform's own, by name; empty: not known.
+    public var buildpacks: [BuildpackInfo]
     public var ports: PortCapabilities
     public var settings: Settings
     /// The epoch of this paasd, for calls of the engine.
@@ -48,6 +50,7 @@ public struct APIDependencies: Sendable {
         store: any ControlStore, engine: any ContainerEngine, buildEngine: any BuildEngine, builds: any BuildService,
         git: any GitTransport, repositories: any SourceRepositories, scheduler: any SchedulerWakeup,
         routing: any RoutingFeed, logs: any LogReader, status: any StatusSource, tickets: PushTickets,
+        buildpacks: [BuildpackInfo] = [],
         ports: PortCapabilities = PortCapabilities(), settings: Settings, epoch: Int64,
         adminTokenHash: [UInt8]? = nil,
         streamRecheckSeconds: Double = 5,
@@ -64,6 +67,7 @@ public struct APIDependencies: Sendable {
         self.logs = logs
         self.status = status
         self.tickets = tickets
+        self.buildpacks = buildpacks
         self.ports = ports
         self.settings = settings
         self.epoch = epoch

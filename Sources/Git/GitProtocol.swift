@@ -13,7 +13,7 @@ enum GitCall: Codable, Sendable {
     case resolve(app: AppID, revision: String)
     case commitInfo(app: AppID, commit: String)
     case inspect(app: AppID, commit: String)
-    case checkout(app: AppID, commit: String, directory: String, limitBytes: Int64)
+    case checkout(app: AppID, commit: String, directory: String, limitBytes: Int64, keeping: KeptHistory?)
     case updateRef(app: AppID, ref: String, old: String?, new: String)
     case readRef(app: AppID, ref: String)
     case setHead(app: AppID, branch: String)

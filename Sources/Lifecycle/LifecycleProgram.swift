@@ -8,6 +8,7 @@ public enum LifecycleProgram {
     /// - Returns: the exit code.
     public static func run(arguments: [String], environment: [String: String]) -> Int32 {
         switch arguments.first {
+        case "build" where arguments.count == 1: return BuildDriver.run(environment: environment)
         case "launch": return launch(Array(arguments.dropFirst()))
         default:
             print(

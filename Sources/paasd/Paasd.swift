@@ -55,10 +55,12 @@ struct Paasd {
             BuildParts(
                 store: store, engine: engine, buildEngine: engine, sources: repositories, scheduler: reconciler,
                 faults: faults, log: buildLogs,
+                uploads: FileUploads(
+                    directory: settings.uploadsDirectory, limitBytes: settings.checkoutLimitBytes),
                 ports: { app throws(PaaSError) in try await store.ports(app) },
                 release: { app, version throws(PaaSError) in try await store.release(app, version: version) },
-                settings: settings, environment: Self.proxyEnvironment(), epoch: epoch, now: { Timestamp.now() },
-                logger: logger))
+                settings: settings, environment: Self.proxyEnvironment(), version: Self.version, epoch: epoch,
+                now: { Timestamp.now() }, logger: logger))
         let tickets = PushTickets()
         let pushes = PushSocket(
             path: settings.pushSocket, service: PushService(builds: builds, store: store, logger: logger),
@@ -69,7 +71,8 @@ struct Paasd {
                 repositories: repositories, scheduler: ChangeNotice(reconciler: reconciler, hub: hub), routing: hub,
                 logs: MergedLogReader([EngineLogLines(engine: engine), lines]),
                 status: PlatformStatus(store: store, engine: engine, repositories: repositories, hub: hub),
-                tickets: tickets, settings: settings, epoch: epoch, adminTokenHash: adminToken, faults: faults))
+                tickets: tickets,
+                buildpacks: BuildpackFolder.read(settings.prefix + "/buildpacks", logger: logger), settings: settings, epoch: epoch, adminTokenHash: adminToken, faults: faults))
 
         logger.info("paasd starts", metadata: ["version": "\(Self.version)", "epoch": "\(epoch)"])
         try pushes.start()

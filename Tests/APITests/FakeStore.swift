@@ -20,6 +20,10 @@ final class FakeStore: ControlStore {
         var rollbacks: [Int?] = []
         var deletions: [Timestamp?] = []
         var outdated: ConfigStatus?
+        var patches: [AppPatch] = []
+        var promotions: [String] = []
+        var slug: SlugInfo?
+        var bill: [UInt8]?
         var isAway = false
         /// Away, but for the numbers.
         var hasNoConfigs = false
@@ -85,6 +89,7 @@ final class FakeStore: ControlStore {
         }
     }
     func patchApp(_ app: AppID, _ patch: AppPatch, actor: Principal, now: Timestamp) async throws(PaaSError) -> App {
+        state.withLock { $0.patches.append(patch) }
         throw PaaSError(.conflict, "not now")
     }
     func deleteApp(_ app: AppID, stopBy: Timestamp?, actor: Principal, now: Timestamp) async throws(PaaSError)
@@ -157,6 +162,26 @@ final class FakeStore: ControlStore {
     func release(_ app: AppID, slug: SlugDigest, actor: Principal, now: Timestamp) async throws(PaaSError) -> (
         release: Release, operation: Operation
     ) { (Self.release(app, 6), operation(.release, "/api/v1/apps/x/releases/6")) }
+
+    func promote(_ app: AppID, from source: String, actor: Principal, now: Timestamp) async throws(PaaSError) -> (
+        release: Release, operation: Operation
+    ) {
+        state.withLock { $0.promotions.append(source) }
+        return (Self.release(app, 6), operation(.release, "/api/v1/apps/x/releases/6"))
+    }
+    func slugs(_ app: AppID, limit: Int) async throws(PaaSError) -> [SlugInfo] {
+        state.withLock { $0.slug.map { [$0] } ?? [] }
+    }
+    func slug(_ digest: SlugDigest, for principal: Principal) async throws(PaaSError) -> SlugInfo {
+        guard let slug = state.withLock({ $0.slug }), slug.digest == digest else {
+            throw PaaSError(.notFound, "no such slug")
+        }
+        return slug
+    }
+    func billOfMaterials(_ digest: SlugDigest, for principal: Principal) async throws(PaaSError) -> [UInt8]? {
+        state.withLock { $0.bill }
+    }
+    func provenance(_ build: BuildID) async throws(PaaSError) -> Provenance? { state.withLock { $0.slug?.provenance } }
 
     func processes(_ app: AppID) async throws(PaaSError) -> [ProcessInstance] { state.withLock { $0.processes } }
     func replaceProcesses(_ app: AppID, matching name: String?, actor: Principal, now: Timestamp)

@@ -22,7 +22,19 @@ final class FakeWorld: Sendable {
         var containers: [InstanceID: ContainerObservation] = [:]
         var output: [InstanceID: [String]] = [:]
         var ensured: [ContainerSpec] = []
-        var files: [String: String] = ["app/Procfile": "web: ./run\n", "result/detected": "Python\n"]
+        var files: [String: String] = [
+            "app/Procfile": "web: ./run\n", "result/build.json": FakeWorld.report(),
+            "result/sbom.cdx.json": #"{"bomFormat":"CycloneDX","specVersion":"1.5"}"#,
+        ]
+        var config: [String: String] = ["GREETING": "hello"]
+        var stacks: [StackInfo] = []
+        /// What `recordSlug` compares with.
+        var comparison: Build.Comparison?
+        var evidence: [SlugEvidence] = []
+        /// Buildpacks to pin, by build.
+        var buildpackPins: [BuildID: [String]] = [:]
+        /// Steps of a source, in the order they came.
+        var sourceSteps: [String] = []
         var facts = TreeFacts(
             files: 3, totalBytes: 100, largestFile: "a", largestBytes: 50, lfsPointers: [], gitlinks: [],
             hasGitmodules: false)
@@ -53,6 +65,13 @@ final class FakeWorld: Sendable {
         var nextObserver = 0
     }
     let state: Mutex<State>
+    /// What a driver leaves in `build.json`.
+    static func report(
+        _ buildpacks: String = #"[{"name":"python"}]"#, source: String = "null", detected: Bool = false,
+        displayName: String = "Python"
+    ) -> String {
+        #"{"buildpacks":\#(buildpacks),"displayName":"\#(displayName)","source":\#(source),"artifacts":[],"detected":\#(detected)}"#
+    }
     static let digest = SlugDigest(hex: String(repeating: "a", count: 64))
 
     init() {
@@ -127,7 +146,9 @@ extension FakePaasd: BuildStore {
     }
     func buildConfig(_ app: AppID) async throws(PaaSError) -> (vars: ConfigVars, version: Int) {
         try alive()
-        return (["GREETING": try ConfigValue("hello")], 1)
+        var vars: ConfigVars = [:]
+        for (name, value) in world.with({ $0.config }) { vars[name] = try ConfigValue(value) }
+        return (vars, 1)
     }
     func createBuild(_ request: BuildRequest, now: Timestamp) async throws(PaaSError) -> Build {
         try called("createBuild")
@@ -178,9 +199,15 @@ extension FakePaasd: BuildStore {
         try alive()
         world.with { $0.builds[id]?.state = .running }
     }
-    func setBuildpacks(_ id: BuildID, _ buildpacks: [Build.UsedBuildpack]) async throws(PaaSError) {
+    func recordReport(_ id: BuildID, buildpacks: [Build.UsedBuildpack], commit: String?, pins: [String])
+        async throws(PaaSError)
+    {
         try alive()
-        world.with { $0.builds[id]?.buildpacks = buildpacks }
+        world.with {
+            $0.builds[id]?.buildpacks = buildpacks
+            if $0.builds[id]?.source.commit == nil { $0.builds[id]?.source.commit = commit }
+            $0.buildpackPins[id] = pins
+        }
     }
     func failBuild(_ id: BuildID, state: Build.State, error: ErrorReport, now: Timestamp) async throws(PaaSError) {
         try alive()
@@ -202,11 +229,13 @@ extension FakePaasd: BuildStore {
         try alive()
         return world.with { $0.cancelled.contains(id) }
     }
-    func recordSlug(_ slug: Slug, build: BuildID) async throws(PaaSError) {
+    func recordSlug(_ slug: Slug, evidence: SlugEvidence, build: BuildID) async throws(PaaSError) -> Build.Comparison? {
         try alive()
-        world.with {
+        return world.with {
             $0.slugRows.insert(slug.digest)
             $0.builds[build]?.slug = slug.digest
+            $0.evidence.append(evidence)
+            return $0.comparison
         }
     }
     func completeBuild(_ id: BuildID, slug: Slug, portRange: ClosedRange<UInt16>, now: Timestamp)
@@ -215,6 +244,7 @@ extension FakePaasd: BuildStore {
         try alive()
         return world.with { state in
             state.builds[id]?.state = .succeeded
+            if state.app.buildpacks.isEmpty { state.app.buildpacks = state.buildpackPins[id] ?? [] }
             if state.builds[id]?.options.buildOnly == true { return nil }
             let release = Release(
                 id: .random(), version: state.releases.count + 1, app: state.app.id, state: state.rollout,
@@ -284,10 +314,16 @@ extension FakePaasd: SourceRepositories {
     }
     func inspect(app: AppID, commit: String) async throws(PaaSError) -> TreeFacts {
         try alive()
-        return world.with { $0.facts }
+        return world.with {
+            $0.sourceSteps.append("inspect")
+            return $0.facts
+        }
     }
-    func checkout(app: AppID, commit: String, into directory: String, limitBytes: Int64) async throws(PaaSError) {
+    func checkout(app: AppID, commit: String, into directory: String, limitBytes: Int64, keeping: KeptHistory?)
+        async throws(PaaSError)
+    {
         try alive()
+        world.with { $0.sourceSteps.append("checkout") }
     }
     func updateRef(app: AppID, ref: String, old: String?, new: String) async throws(PaaSError) {
         try called("updateRef")
@@ -313,7 +349,14 @@ extension FakePaasd: BuildEngine {
         _ = world.with { $0.volumes.insert(build) }
         return "/volume"
     }
-    func sealSource(build: BuildID, uidSlot: Int, epoch: Int64) async throws(PaaSError) { try alive() }
+    func placeSource(build: BuildID, uidSlot: Int, epoch: Int64) async throws(PaaSError) {
+        try called("placeSource")
+        world.with { $0.sourceSteps.append("place") }
+    }
+    func sealSource(build: BuildID, uidSlot: Int, epoch: Int64) async throws(PaaSError) {
+        try alive()
+        world.with { $0.sourceSteps.append("seal") }
+    }
     func readBuildFile(build: BuildID, path: String, limit: Int) async throws(PaaSError) -> [UInt8]? {
         try alive()
         return world.with { $0.files[path].map { Array($0.utf8.prefix(limit)) } }
@@ -338,7 +381,7 @@ extension FakePaasd: BuildEngine {
         _ = world.with { $0.slugFiles.remove(digest) }
     }
     func removeCache(app: AppID, epoch: Int64) async throws(PaaSError) { try alive() }
-    func listStacks() async throws(PaaSError) -> [StackInfo] { [] }
+    func listStacks() async throws(PaaSError) -> [StackInfo] { world.with { $0.stacks } }
     func buildStack(_ name: String, epoch: Int64) async throws(PaaSError) {}
 }
 

@@ -22,6 +22,7 @@ make_directories() {
     directory "$PAAS_DATA_DIR/stacks" root:root 0700
     directory "$PAAS_DATA_DIR/caches" root:root 0700
     directory "$PAAS_DATA_DIR/builds" root:root 0700
+    directory "$PAAS_DATA_DIR/uploads" paas:paas 0700
     directory "$PAAS_DATA_DIR/logs" root:root 0700
     directory "$PAAS_DATA_DIR/build-logs" paas:paas 0700
     directory "$PAAS_DATA_DIR/platform-logs" paas:paas 0700
@@ -66,14 +67,20 @@ make_secrets() {
     umask 022
 }
 
-# install_programs FOLDER STAMP: each file appears whole and replaces the old one in one step.
+# What a folder of programs holds; paas-lifecycle first, because the engine mounts it into every container.
+PROGRAMS=(paas-lifecycle paasd paas-engine paas-git paas-router paasctl)
+
+# install_programs FOLDER STAMP [LIFECYCLE]: each file appears whole and replaces the old one in one step; containers that run
+# keep what they have mounted. LIFECYCLE: the file, where it is not in FOLDER.
 install_programs() {
-    local from=$1 stamp=$2 program
+    local from=$1 stamp=$2 program file
     mkdir -p "$PAAS_PREFIX/bin" "$PAAS_PREFIX/hooks"
-    for program in paasd paas-engine paas-git paas-router paasctl; do
-        [ -x "$from/$program" ] || die "$from has no program $program" "build it first, or leave --prebuilt out"
-        if ! cmp -s "$from/$program" "$PAAS_PREFIX/bin/$program"; then
-            install -m 0755 "$from/$program" "$PAAS_PREFIX/bin/$program.new"
+    for program in "${PROGRAMS[@]}"; do
+        file=$from/$program
+        [ "$program" != paas-lifecycle ] || file=${3:-$file}
+        [ -x "$file" ] || die "there is no program $file" "build it first, or leave --prebuilt out"
+        if ! cmp -s "$file" "$PAAS_PREFIX/bin/$program"; then
+            install -m 0755 "$file" "$PAAS_PREFIX/bin/$program.new"
             mv "$PAAS_PREFIX/bin/$program.new" "$PAAS_PREFIX/bin/$program"
         fi
     done

@@ -8,6 +8,8 @@ OPTIONAL_PACKAGES=(crun)
 BUILD_PACKAGES=(gcc g++ libc6-dev pkg-config binutils make libssl-dev zlib1g-dev)
 TEST_PACKAGES=(python3-pytest python3-requests mosquitto-clients swaks libmemcached-tools bind9-dnsutils dpkg-dev
     python3-venv python3-pip)
+# Clients of what `bin/test upstream` deploys.
+UPSTREAM_PACKAGES=(redis-tools)
 
 install_packages() {
     local missing=() p

@@ -36,7 +36,8 @@ struct ReleaseEndpoints: Sendable {
         return Reply.json(Shapes.release(try await dependencies.store.release(app.id, version: version), app: app))
     }
 
-    /// `{"rollback":3}`; `{"rollback":null}` for the last release that was current before this one; `{"slug":"sha256:…"}`.
+    /// `{"rollback":3}`; `{"rollback":null}` for the last release that was current before this one; `{"slug":"sha256:…"}`;
+    /// `{"promoteFrom":"staging"}` for the slug of another app's current release.
     @Sendable private func create(_ request: APIRequest) async throws -> Response {
         try request.requireChange()
         let app = try await dependencies.app(request)
@@ -47,13 +48,12 @@ struct ReleaseEndpoints: Sendable {
                 .invalid, "send exactly one of rollback, slug and promoteFrom",
                 invalidParameters: given.map { .init(name: $0, reason: "exactly one is taken") })
         }
-        if fields.has("promoteFrom") {
-            throw PaaSError(
-                .invalid, "promotion is not offered yet; push the same commit to this app",
-                invalidParameters: [.init(name: "promoteFrom", reason: "not offered yet")])
-        }
         let operation: Operation
-        if fields.has("rollback") {
+        if fields.has("promoteFrom") {
+            operation = try await dependencies.store.promote(
+                app.id, from: try fields.required("promoteFrom"), actor: request.principal, now: request.now
+            ).operation
+        } else if fields.has("rollback") {
             let version = try fields.integer("rollback")
             if let version, version < 1 || version > Int64(Int32.max) {
                 throw JSONFields.impossible("rollback", "must be the version of a release")

@@ -25,7 +25,8 @@ enum Shapes {
         ])
     }
 
-    static func build(_ build: Build, app: App) -> JSONValue {
+    /// - Parameter waitsFor: how many builds of the host are before it in the queue.
+    static func build(_ build: Build, app: App, waitsFor: Int?) -> JSONValue {
         .object([
             Member("id", .string(build.id.description)),
             Member("number", .integer(build.number)),
@@ -51,7 +52,10 @@ enum Shapes {
                     })),
             Member("slug", .text(build.slug?.description)),
             Member("release", .integer(build.release)),
+            Member("comparison", comparison(build)),
+            Member("waitsFor", .integer(waitsFor)),
             Member("error", Problem.json(build.error)),
+            Member("createdAt", time(build.createdAt)),
             Member("startedAt", time(build.startedAt)),
             Member("finishedAt", time(build.finishedAt)),
         ])
@@ -71,6 +75,18 @@ enum Shapes {
             Member("createdBy", .string(release.createdBy)),
             Member("createdAt", time(release.createdAt)),
             Member("output", .text(release.output)),
+        ])
+    }
+
+    /// Null for a build without a slug, and for one whose commit was not built before.
+    private static func comparison(_ build: Build) -> JSONValue {
+        guard let other = build.comparison else { return .null }
+        return .object([
+            Member("equal", .bool(other.slug == build.slug)),
+            Member("build", .integer(other.build)),
+            Member("release", .integer(other.release)),
+            Member("slug", .string(other.slug.description)),
+            Member("differences", .array(other.differences.map { .string($0) })),
         ])
     }
 

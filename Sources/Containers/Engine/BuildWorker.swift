@@ -5,6 +5,7 @@ import Domain
 public protocol BuildWorker: Sendable {
     func createBuildVolume(build: BuildID, app: AppID, uidSlot: Int, sizeBytes: Int64, clearCache: Bool) throws
         -> String
+    func placeSource(build: BuildID, uidSlot: Int) throws
     func sealSource(build: BuildID, uidSlot: Int) throws
     func readBuildFile(build: BuildID, path: String, limit: Int) throws -> [UInt8]?
     func packSlug(build: BuildID, uidSlot: Int, limitBytes: Int64) throws -> PackedSlug

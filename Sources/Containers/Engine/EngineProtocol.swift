@@ -37,6 +37,7 @@ enum EngineCall: Sendable, Codable, Hashable {
     case removeLogs(app: AppID)
     // Builds, slugs, stacks
     case createBuildVolume(build: BuildID, app: AppID, uidSlot: Int, sizeBytes: Int64, clearCache: Bool)
+    case placeSource(build: BuildID, uidSlot: Int)
     case sealSource(build: BuildID, uidSlot: Int)
     case readBuildFile(build: BuildID, path: String, limit: Int)
     case packSlug(build: BuildID, uidSlot: Int, limitBytes: Int64)
@@ -61,7 +62,8 @@ enum EngineCall: Sendable, Codable, Hashable {
     /// Waits for a tenant's process or works on a tenant's files, for as long as these take.
     var takesLong: Bool {
         switch self {
-        case .stop, .remove, .createBuildVolume, .sealSource, .packSlug, .finishBuildVolume, .buildStack: true
+        case .stop, .remove, .createBuildVolume, .placeSource, .sealSource, .packSlug, .finishBuildVolume, .buildStack:
+            true
         default: false
         }
     }
@@ -69,8 +71,8 @@ enum EngineCall: Sendable, Codable, Hashable {
     /// The build whose volume it changes: one call at a time for each.
     var changedBuild: BuildID? {
         switch self {
-        case .createBuildVolume(let build, _, _, _, _), .sealSource(let build, _), .packSlug(let build, _, _),
-            .finishBuildVolume(let build, _, _):
+        case .createBuildVolume(let build, _, _, _, _), .placeSource(let build, _), .sealSource(let build, _),
+            .packSlug(let build, _, _), .finishBuildVolume(let build, _, _):
             build
         default: nil
         }

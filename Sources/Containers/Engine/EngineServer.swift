@@ -239,6 +239,7 @@ public final class EngineServer: Sendable {
         case .createBuildVolume(let build, let app, let slot, let size, let clear):
             return .path(
                 try builds.createBuildVolume(build: build, app: app, uidSlot: slot, sizeBytes: size, clearCache: clear))
+        case .placeSource(let build, let slot): try builds.placeSource(build: build, uidSlot: slot)
         case .sealSource(let build, let slot): try builds.sealSource(build: build, uidSlot: slot)
         case .readBuildFile(let build, let path, let limit):
             return .bytes(try builds.readBuildFile(build: build, path: path, limit: limit).map { Data($0) })

@@ -53,6 +53,10 @@ extension LocalEngine: BuildEngine {
         return path
     }
 
+    public func placeSource(build: BuildID, uidSlot: Int, epoch: Int64) async throws(PaaSError) {
+        try await perform(.placeSource(build: build, uidSlot: uidSlot), epoch)
+    }
+
     public func sealSource(build: BuildID, uidSlot: Int, epoch: Int64) async throws(PaaSError) {
         try await perform(.sealSource(build: build, uidSlot: uidSlot), epoch)
     }

@@ -33,6 +33,9 @@ final class BuildVolumes: Sendable {
         self.logger = logger
     }
 
+    /// Folders of a volume that no other build sees.
+    private static let emptied = ["app", "layers", "tmp", "result"]
+
     func volume(_ build: BuildID) -> String { "\(mountsDirectory)/\(build)" }
 
     func image(_ build: BuildID) -> String { "\(imagesDirectory)/\(build).img" }
@@ -100,10 +103,10 @@ final class BuildVolumes: Sendable {
             }
             // Unless it was sealed: then the call is a late repetition.
             if try self.owner(of: paths.app) != owner {
-                for name in ["app", "tmp", "result"] { try FolderTree.remove(name, in: root) }
+                for name in Self.emptied { try FolderTree.remove(name, in: root) }
                 try make(paths.app, user.uid, user.gid, 0o700)
             }
-            for path in [paths.cache, paths.tmp, paths.result] { try make(path, owner, owner, 0o700) }
+            for path in [paths.cache, paths.layers, paths.tmp, paths.result] { try make(path, owner, owner, 0o700) }
             try Files.setMode(volume(build), 0o711)
         }
         return paths.app
@@ -289,7 +292,7 @@ final class BuildVolumes: Sendable {
     private func reduceToCache(build: BuildID, app: AppID) throws(PaaSError) -> Bool {
         try ImageFailure.wrap("can't keep the build cache") { () throws(SystemError) in
             let root = try OwnedFD.open(volume(build), O_RDONLY | O_DIRECTORY)
-            for name in ["app", "tmp", "result"] { try FolderTree.remove(name, in: root) }
+            for name in Self.emptied { try FolderTree.remove(name, in: root) }
             var space = statvfs()
             try Syscall.check("statvfs") { statvfs(volume(build), &space) }
             // A cache that fills the volume would make every later build fail.

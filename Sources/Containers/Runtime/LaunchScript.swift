@@ -18,6 +18,8 @@ enum LaunchScript {
     static let environmentPath = "/paas/environment"
     static let initPath = "/paas/init"
     static let buildpacksPath = "/paas/buildpacks"
+    /// `paas-lifecycle`: the driver of builds, and the launcher of what Cloud Native Buildpacks made.
+    static let lifecyclePath = "/paas/lifecycle"
 
     /// The arguments of a process.
     static func arguments(command: String) -> [String] {
@@ -44,7 +46,7 @@ enum LaunchScript {
         if [ "$PAAS__mode" = build ]; then
           unset PAAS__mode PAAS__command PAAS__profiles
           mkdir -p "$HOME" || exit 125
-          exec /bin/bash /paas/buildpacks/bin/build
+          exec /paas/lifecycle build
         fi
         cd /app || exit 125
         if [ -f /app/.layers/config/metadata.toml ]; then

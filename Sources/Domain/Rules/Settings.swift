@@ -40,6 +40,18 @@ public struct Settings: Sendable {
     public var buildConcurrency: Int
     /// `PAAS_SLUG_LIMIT_BYTES`
     public var slugLimitBytes: Int64
+    /// `PAAS_CHECKOUT_LIMIT_BYTES`: the files of what is built, unpacked; an archive that is built from may have as many.
+    public var checkoutLimitBytes: Int64
+    /// `PAAS_BUILDPACK_DIRS`: folders of the host, separated by colons, whose buildpacks apps may name as `file://…`. Builds
+    /// see them read-only at the same path.
+    public var buildpackFolders: [String]
+    /// `PAAS_SWIFT_TOOLCHAIN`: the folder of the host that holds `usr/` of a Swift toolchain, which builds see read-only at
+    /// `/opt/swift`; nil: none.
+    public var swiftToolchain: String?
+    /// `PAAS_PUSH_LIMIT_BYTES`: what one push may send.
+    public var pushLimitBytes: Int64
+    /// `PAAS_GIT_REQUESTS_PER_HOUR`: pushes and fetches of one app by one token.
+    public var gitRequestsPerHour: Int
     /// `PAAS_LOG_BUDGET_BYTES`: disk for the process logs of one app.
     public var logBudgetBytes: Int64
     /// `PAAS_PREFIX`: where the programs' shared files (buildpacks, stacks, hooks) lie.
@@ -131,6 +143,13 @@ public struct Settings: Sendable {
         buildDiskBytes = try integer("PAAS_BUILD_DISK_BYTES", 6 << 30, (64 << 20)...(1 << 44))
         buildConcurrency = Int(try integer("PAAS_BUILD_CONCURRENCY", 2, 1...64))
         slugLimitBytes = try integer("PAAS_SLUG_LIMIT_BYTES", 1 << 30, (1 << 20)...(1 << 40))
+        checkoutLimitBytes = try integer("PAAS_CHECKOUT_LIMIT_BYTES", 1 << 30, (1 << 20)...(1 << 44))
+        buildpackFolders = try BuildFolders.parse(text("PAAS_BUILDPACK_DIRS", ""), "PAAS_BUILDPACK_DIRS")
+        swiftToolchain = try values["PAAS_SWIFT_TOOLCHAIN"].flatMap { value throws(PaaSError) in
+            value.isEmpty ? nil : try BuildFolders.toolchain(value)
+        }
+        pushLimitBytes = try integer("PAAS_PUSH_LIMIT_BYTES", 1 << 30, (1 << 20)...(1 << 44))
+        gitRequestsPerHour = Int(try integer("PAAS_GIT_REQUESTS_PER_HOUR", 600, 1...1_000_000))
         logBudgetBytes = try integer("PAAS_LOG_BUDGET_BYTES", 20 << 20, (1 << 20)...(1 << 40))
         ociRuntime = text("PAAS_OCI_RUNTIME", "auto")
         guard ["auto", "crun", "runc"].contains(ociRuntime) else {
@@ -175,6 +194,8 @@ public struct Settings: Sendable {
     public var repositoriesDirectory: String { dataDirectory + "/repos" }
     public var slugsDirectory: String { dataDirectory + "/slugs" }
     public var stacksDirectory: String { dataDirectory + "/stacks" }
+    /// Archives to build from, as paasd received them: `<build>.tar`, whatever their compression.
+    public var uploadsDirectory: String { dataDirectory + "/uploads" }
 
     /// FNV-1a in base 36, six characters: stable, short, and not meant to be secret.
     static func shortHash(_ text: String) -> String {

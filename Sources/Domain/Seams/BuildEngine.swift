@@ -5,6 +5,12 @@ public protocol BuildEngine: Sendable {
     func createBuildVolume(build: BuildID, app: AppID, uidSlot: Int, sizeBytes: Int64, clearCache: Bool, epoch: Int64)
         async throws(PaaSError) -> String
 
+    /// Copies the archive that the build is made from, `<uploads>/<build>.tar`, into the volume as `tmp/source.tar`, which
+    /// belongs to the app's uid range then. Between `createBuildVolume` and `ensure`; may be repeated.
+    /// - Throws: `notFound` if there is none, `tooLarge` beyond `Settings.checkoutLimitBytes` or the volume's room, `invalid`
+    ///   for what is no regular file of paasd's.
+    func placeSource(build: BuildID, uidSlot: Int, epoch: Int64) async throws(PaaSError)
+
     /// Gives the checked-out tree to the app's uid range. Before `ensure`, once.
     func sealSource(build: BuildID, uidSlot: Int, epoch: Int64) async throws(PaaSError)
 

@@ -62,6 +62,20 @@ public protocol ControlStore: Sendable {
         release: Release, operation: Operation
     )
 
+    /// A new release with slug and process types of the current release of the app `source`, and the present config of this
+    /// one. `notFound` for a source that the actor may not know of; `conflict` if it runs nothing or its stack is another.
+    func promote(_ app: AppID, from source: String, actor: Principal, now: Timestamp) async throws(PaaSError) -> (
+        release: Release, operation: Operation
+    )
+
+    // Slugs
+    /// Those that builds and releases of the app refer to, newest first; without provenance.
+    func slugs(_ app: AppID, limit: Int) async throws(PaaSError) -> [SlugInfo]
+    /// `notFound` unless an app that the principal may see has a build or a release of it.
+    func slug(_ digest: SlugDigest, for principal: Principal) async throws(PaaSError) -> SlugInfo
+    /// The components of a slug (CycloneDX, JSON); nil if none are kept. `notFound` as for `slug`.
+    func billOfMaterials(_ digest: SlugDigest, for principal: Principal) async throws(PaaSError) -> [UInt8]?
+
     // Processes
     func processes(_ app: AppID) async throws(PaaSError) -> [ProcessInstance]
     /// Asks for replacement of one process (`web.1`), of a type (`web`) or, with nil, of all.
@@ -80,6 +94,8 @@ public protocol ControlStore: Sendable {
     func builds(_ app: AppID, limit: Int, before: Int?) async throws(PaaSError) -> [Build]
     /// By number or by id.
     func build(_ app: AppID, _ numberOrID: String) async throws(PaaSError) -> Build
+    /// Nil for a build that made no slug, and for one that is older than the keeping of it.
+    func provenance(_ build: BuildID) async throws(PaaSError) -> Provenance?
 
     // Operations and events
     func operation(_ id: OperationID, for principal: Principal) async throws(PaaSError) -> Operation

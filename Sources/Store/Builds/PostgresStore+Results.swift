@@ -2,14 +2,32 @@ public import Domain
 import Postgres
 
 extension PostgresStore {
-    public func recordSlug(_ slug: Slug, build id: BuildID) async throws(PaaSError) {
+    public func recordSlug(_ slug: Slug, evidence: SlugEvidence, build id: BuildID) async throws(PaaSError)
+        -> Build.Comparison?
+    {
         try await write(now: slug.createdAt) { transaction in
-            _ = try transaction.lockBuild(id)
+            let session = transaction.session
+            let (build, app) = try transaction.lockBuild(id)
             try transaction.writeSlug(slug)
-            try transaction.session.run(
+            let comparison = try session.comparison(build, evidence.provenance)
+            try session.run(
                 """
-                update builds set slug = \(slug.digest), process_types = \(JSON(slug.processTypes)) where id = \(id)
+                update builds set slug = \(slug.digest), process_types = \(JSON(slug.processTypes)),
+                    compared = \(comparison.map { JSON($0) }) where id = \(id)
                 """)
+            let provenance = JSON(evidence.provenance)
+            try session.run(
+                """
+                insert into build_provenance (build_id, provenance) values (\(id), \(provenance))
+                on conflict (build_id) do update set provenance = excluded.provenance
+                """)
+            try session.run(
+                """
+                insert into slug_evidence (app_id, slug, provenance, bill)
+                values (\(app.id), \(slug.digest), \(provenance), \(evidence.billOfMaterials))
+                on conflict (app_id, slug) do update set provenance = excluded.provenance, bill = excluded.bill
+                """)
+            return comparison
         }
     }
 
@@ -46,6 +64,7 @@ extension PostgresStore {
                 where id = \(id)
                 """)
             if let operation = build.operation { try transaction.closeOperation(operation, .completed) }
+            try transaction.pinBuildpacks(of: id, app)
             var data = ["build": "\(build.number)", "slug": "\(slug.digest)"]
             data["release"] = release.map { "\($0.version)" }
             transaction.record("build.succeeded", app: app, actor: build.createdBy, data)
@@ -100,7 +119,48 @@ extension PostgresStore {
     }
 }
 
+extension PostgresSession {
+    /// The newest other build of the same commit of the app on the same stack that made a slug.
+    fileprivate func comparison(_ build: Build, _ provenance: Provenance) throws -> Build.Comparison? {
+        guard let commit = build.source.commit else { return nil }
+        let row = try first(
+            """
+            select b.number, b.release, b.slug, p.provenance from builds b
+                left join build_provenance p on p.build_id = b.id
+            where b.app_id = \(build.app) and b.state = 'succeeded' and b.source->>'commit' = \(commit)
+                and b.stack = \(build.stack) and b.number < \(build.number) and b.slug is not null
+            order by b.number desc limit 1
+            """)
+        guard let row else { return nil }
+        let before: Provenance? = try row.optionalJSON("provenance")
+        return Build.Comparison(
+            build: try row.get("number"), release: try row.get("release"), slug: try row.get("slug"),
+            differences: before.map { provenance.differences(from: $0) } ?? [])
+    }
+}
+
+extension Provenance {
+    /// What can make another slug of the same commit, as far as it is recorded.
+    fileprivate func differences(from before: Provenance) -> [String] {
+        var found: [String] = []
+        if stackDigest != before.stackDigest { found.append("the stack \(stack)") }
+        if buildpacks != before.buildpacks { found.append("the buildpacks") }
+        if builder != before.builder { found.append("the platform's version") }
+        if Set(artifacts) != Set(before.artifacts) { found.append("what was downloaded") }
+        return found
+    }
+}
+
 extension StoreTransaction {
+    /// What was found for the app is its setting from now on, unless it has one by now.
+    fileprivate func pinBuildpacks(of build: BuildID, _ app: App) throws {
+        guard app.buildpacks.isEmpty else { return }
+        let pins: [String]? = try session.one("select pins from builds where id = \(build)").optionalJSON("pins")
+        guard let pins, !pins.isEmpty else { return }
+        try session.run("update apps set buildpacks = \(JSON(pins)), updated_at = \(now) where id = \(app.id)")
+        record("app.updated", app: app, actor: nil, ["buildpacks": pins.joined(separator: " ")])
+    }
+
     /// The row of a slug's file. The image's size can differ when an older image was made anew.
     fileprivate func writeSlug(_ slug: Slug) throws {
         try session.run(

@@ -39,6 +39,7 @@ extension Build {
             id: try row.get("id"), number: try row.get("number"), app: try row.get("app_id"),
             state: try row.choice("state"), source: try row.json("source"), options: try row.json("options"),
             stack: try row.get("stack"), buildpacks: try row.json("buildpacks"), slug: try row.get("slug"),
+            comparison: try row.optionalJSON("compared"),
             release: try row.get("release"), error: try row.optionalJSON("error"), refMoved: try row.get("ref_moved"),
             operation: try row.get("operation_id"), createdBy: try row.get("created_by"),
             createdAt: try row.get("created_at"), startedAt: try row.get("started_at"),

@@ -73,6 +73,27 @@ struct Releases: AsyncParsableCommand {
     }
 }
 
+struct Promote: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Release what an app runs now on another app, without building it again.",
+        discussion: "The other app keeps its own config; the slug is the same to the byte.")
+    @Option(help: "The app that gets the release.") var to: String
+    @OptionGroup var wait: WaitOption
+    @OptionGroup var app: AppOption
+    @OptionGroup var connection: ConnectionOptions
+    @OptionGroup var output: JSONOption
+
+    func run() async throws {
+        try Usage.check { () throws(PaaSError) in try Names.validate(to, "app") }
+        let source = try app.name()
+        guard source != to else { throw ValidationError("\(to) can't be promoted to itself; see: paasctl rollback") }
+        let client = try connection.session().client()
+        let reply = try await client.send(
+            .post, "/api/v1/apps/\(to)/releases", body: .object([.init("promoteFrom", .string(source))]))
+        try await client.report(reply, "Promoting \(source) to \(to)", waits: wait.waits, json: output.isJSON)
+    }
+}
+
 struct Rollback: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Make a new release with the slug and the config of an earlier one.")
