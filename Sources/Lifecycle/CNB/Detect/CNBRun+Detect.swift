@@ -7,7 +7,9 @@ extension CNBRun {
     private enum Verdict {
         case pass(BuildPlan)
         case fail
-        /// It broke, or can't be used here.
+        /// It is for other systems than this one.
+        case unsupported(String)
+        /// It broke.
         case error(String)
     }
 
@@ -15,17 +17,18 @@ extension CNBRun {
     static let detectFails: Int32 = 100
 
     /// Finds the first group that passes. Each buildpack's detect runs once, however many groups it is in.
-    /// - Throws: `nothingDetected` if detects said no, `compileFailed` if one broke, both with all verdicts.
+    /// - Throws: `buildpackDoesNotMatch` if detects said no, `buildpackUnusable` if one is for other systems,
+    ///   `compileFailed` if one broke, all with all verdicts.
     func detect(_ groups: [[OrderResolver.Member]]) throws(CNBFailure) -> Chosen {
         title("Detecting Cloud Native Buildpacks")
         let user = try userVariables()
         var verdicts: [String: Verdict] = [:]
         var outputs: [(words: String, text: String)] = []
         var report: [String] = []
-        var broke = false
+        var exit = BuildExit.buildpackDoesNotMatch
         guard !groups.isEmpty else {
             throw CNBFailure(
-                .nothingDetected,
+                .buildpackDoesNotMatch,
                 "No buildpack of the list is for the execution environment \(lifecycle.executionEnvironment).")
         }
         for (index, group) in groups.enumerated() {
@@ -51,9 +54,13 @@ extension CNBRun {
                 case .fail, nil:
                     report.append("\(member.optional ? "skip" : "fail")  \(words)")
                     passes = passes && member.optional
+                case .unsupported(let what):
+                    report.append("fail  \(words): \(what)")
+                    if exit == .buildpackDoesNotMatch { exit = .buildpackUnusable }
+                    passes = passes && member.optional
                 case .error(let what):
                     report.append("error \(words): \(what)")
-                    broke = true
+                    exit = .compileFailed
                     passes = passes && member.optional
                 }
             }
@@ -76,8 +83,8 @@ extension CNBRun {
             for line in text.split(whereSeparator: \.isNewline) { body(String(line)) }
         }
         throw CNBFailure(
-            broke ? .compileFailed : .nothingDetected,
-            broke
+            exit,
+            exit == .compileFailed
                 ? "No group of buildpacks passed, and the detect of at least one broke. Each one's verdict:"
                 : "No group of buildpacks passed. Each one's verdict:",
             details: report)
@@ -88,7 +95,7 @@ extension CNBRun {
     ) throws(CNBFailure) -> (Verdict, String) {
         let descriptor = buildpack.descriptor
         guard descriptor.supports(lifecycle.target, stack: lifecycle.stack) else {
-            return (.error("it is for \(descriptor.targetWords), this is \(lifecycle.target.words)"), "")
+            return (.unsupported("it is for \(descriptor.targetWords), this is \(lifecycle.target.words)"), "")
         }
         let program = buildpack.folder + "/bin/detect"
         for needed in [program, buildpack.folder + "/bin/build"] where FileFacts(following: needed)?.isFile != true {

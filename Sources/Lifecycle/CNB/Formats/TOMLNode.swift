@@ -43,28 +43,56 @@ public struct TOMLMap: Sendable, Hashable, ExpressibleByDictionaryLiteral {
 }
 
 extension TOMLMap {
-    /// The table as a TOML document. Sub-tables are written inline: a reader of TOML sees no difference, and no header can
-    /// be mistaken for another.
+    /// The table as a TOML document, laid out as people write it: buildpacks in bash read such files by lines.
     public func encoded() -> [UInt8] {
         var text = ""
+        write(to: &text, path: "")
+        return Array(text.utf8)
+    }
+
+    /// - Parameter path: of this table, with a dot at the end.
+    private func write(to text: inout String, path: String) {
+        var tables: [(name: String, table: TOMLMap)] = []
+        var lists: [(name: String, tables: [TOMLMap])] = []
         for key in keys {
             guard let value = self[key] else { continue }
-            if case .table(let table) = value, !table.isEmpty {
-                text += "\n[\(Self.quoted(key))]\n"
-                for inner in table.keys {
-                    guard let value = table[inner] else { continue }
-                    text += "\(Self.quoted(inner)) = \(Self.inline(value))\n"
-                }
+            let name = path + Self.key(key)
+            if case .table(let table) = value {
+                tables.append((name, table))
+            } else if case .array(let items) = value, let list = Self.tables(items) {
+                lists.append((name, list))
+            } else {
+                text += "\(Self.key(key)) = \(Self.inline(value))\n"
             }
         }
-        // Plain keys come before the first header.
-        var head = ""
-        for key in keys {
-            guard let value = self[key] else { continue }
-            if case .table(let table) = value, !table.isEmpty { continue }
-            head += "\(Self.quoted(key)) = \(Self.inline(value))\n"
+        for (name, table) in tables {
+            text += "\(text.isEmpty ? "" : "\n")[\(name)]\n"
+            table.write(to: &text, path: name + ".")
         }
-        return Array((head + text).utf8)
+        for (name, list) in lists {
+            for table in list {
+                text += "\(text.isEmpty ? "" : "\n")[[\(name)]]\n"
+                table.write(to: &text, path: name + ".")
+            }
+        }
+    }
+
+    /// Nil for a list that is empty or holds anything else.
+    private static func tables(_ items: [TOMLNode]) -> [TOMLMap]? {
+        guard !items.isEmpty else { return nil }
+        var out: [TOMLMap] = []
+        for item in items {
+            guard case .table(let table) = item else { return nil }
+            out.append(table)
+        }
+        return out
+    }
+
+    private static func key(_ text: String) -> String {
+        let bare = text.utf8.allSatisfy {
+            ($0 >= 48 && $0 <= 57) || ($0 >= 65 && $0 <= 90) || ($0 >= 97 && $0 <= 122) || $0 == 95 || $0 == 45
+        }
+        return bare && !text.isEmpty ? text : quoted(text)
     }
 
     private static func inline(_ node: TOMLNode) -> String {
@@ -80,7 +108,7 @@ extension TOMLMap {
             table.isEmpty
                 ? "{}"
                 : "{ "
-                    + table.keys.map { "\(quoted($0)) = \(inline(table[$0] ?? .string("")))" }.joined(separator: ", ")
+                    + table.keys.map { "\(key($0)) = \(inline(table[$0] ?? .string("")))" }.joined(separator: ", ")
                     + " }"
         }
     }

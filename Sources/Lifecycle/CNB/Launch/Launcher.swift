@@ -114,6 +114,12 @@ struct Launcher {
     private func environment(of folders: [[String]], type: String?) throws(LaunchFailure) -> EnvironmentVariables {
         var base = variables
         for name in Self.ownVariables { base.remove(name) }
+        // Where an image of the contract's own has its links to the launcher.
+        if let path = base.text("PATH") {
+            let kept = path.split(separator: ":", omittingEmptySubsequences: false)
+                .filter { $0 != "/cnb/process" && $0 != "/cnb/lifecycle" }
+            base.set("PATH", kept.joined(separator: ":"))
+        }
         var layered = LayerEnvironment(variables: base, phase: .launch(type))
         do throws(SystemError) {
             for list in folders { try layered.add(layers: list) }
