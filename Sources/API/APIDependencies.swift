@@ -32,6 +32,7 @@ public struct APIDependencies: Sendable {
     public var logs: any LogReader
     public var status: any StatusSource
     public var tickets: PushTickets
+    public var gitBudget: GitRequestBudget
     public var ports: PortCapabilities
     public var settings: Settings
     /// The epoch of this paasd, for calls of the engine.
@@ -64,6 +65,7 @@ public struct APIDependencies: Sendable {
         self.logs = logs
         self.status = status
         self.tickets = tickets
+        gitBudget = GitRequestBudget(perHour: settings.gitRequestsPerHour)
         self.ports = ports
         self.settings = settings
         self.epoch = epoch
