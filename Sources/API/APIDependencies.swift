@@ -34,6 +34,7 @@ public struct APIDependencies: Sendable {
     public var tickets: PushTickets
     /// The platform's own, by name; empty: not known.
     public var buildpacks: [BuildpackInfo]
+    public var gitBudget: GitRequestBudget
     public var ports: PortCapabilities
     public var settings: Settings
     /// The epoch of this paasd, for calls of the engine.
@@ -68,6 +69,7 @@ public struct APIDependencies: Sendable {
         self.status = status
         self.tickets = tickets
         self.buildpacks = buildpacks
+        gitBudget = GitRequestBudget(perHour: settings.gitRequestsPerHour)
         self.ports = ports
         self.settings = settings
         self.epoch = epoch

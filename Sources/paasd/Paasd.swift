@@ -67,17 +67,21 @@ struct Paasd {
         let pushes = PushSocket(
             path: settings.pushSocket, service: PushService(builds: builds, store: store, logger: logger),
             tickets: tickets, logger: logger)
-        server.begin(
-            APIDependencies(
-                store: store, engine: engine, buildEngine: engine, builds: builds, git: repositories,
-                repositories: repositories, scheduler: ChangeNotice(reconciler: reconciler, hub: hub), routing: hub,
-                logs: MergedLogReader([EngineLogLines(engine: engine), lines]),
-                status: PlatformStatus(store: store, engine: engine, repositories: repositories, hub: hub),
-                tickets: tickets,
-                buildpacks: BuildpackFolder.read(settings.prefix + "/buildpacks", logger: logger), settings: settings, epoch: epoch, adminTokenHash: adminToken, faults: faults))
+        let dependencies = APIDependencies(
+            store: store, engine: engine, buildEngine: engine, builds: builds, git: repositories,
+            repositories: repositories, scheduler: ChangeNotice(reconciler: reconciler, hub: hub), routing: hub,
+            logs: MergedLogReader([EngineLogLines(engine: engine), lines]),
+            status: PlatformStatus(
+                store: store, engine: engine, repositories: repositories, hub: hub,
+                sshStatus: SSHStatus(settings: settings)),
+            tickets: tickets, buildpacks: BuildpackFolder.read(settings.prefix + "/buildpacks", logger: logger),
+            settings: settings, epoch: epoch, adminTokenHash: adminToken, faults: faults)
+        server.begin(dependencies)
+        let ssh = SSHSocket(settings: settings, store: store, access: GitAccess(dependencies), logger: logger)
 
         logger.info("paasd starts", metadata: ["version": "\(Self.version)", "epoch": "\(epoch)"])
         try pushes.start()
+        try ssh.start()
         try await untilOneEnds([
             { try await reconciler.run() },
             { try await builds.run() },

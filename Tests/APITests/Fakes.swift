@@ -227,6 +227,9 @@ final class FakeGit: GitTransport {
     func serve(app: AppID, service: GitService, protocolVersion: String?, ticket: String?) async throws(PaaSError)
         -> any GitExchange
     { make(ticket) }
+    func session(app: AppID, service: GitService, ticket: String?) async throws(PaaSError) -> any GitExchange {
+        make(ticket)
+    }
     private func make(_ ticket: String?) -> FakeExchange {
         let exchange = FakeExchange(replies: replies, failure: failure)
         exchanges.withLock { $0.append(exchange) }
@@ -279,6 +282,7 @@ final class FakeFeed: RoutingFeed {
 
 struct FakeStatus: StatusSource {
     var version: String { "0.0.0" }
+    var ssh: SSHAddress? { SSHAddress(url: "ssh://paas-ssh@127.0.0.1:7022", hostKey: "SHA256:abc") }
     func components() async -> [ComponentStatus] { [ComponentStatus(name: "paasd", state: .up)] }
     func doctor() async throws(PaaSError) -> [DoctorCheck] { [DoctorCheck(name: "kernel", state: .ok, found: "6.18")] }
 }

@@ -239,6 +239,17 @@ enum Shapes {
         return .object(members)
     }
 
+    static func key(_ key: AccessKey) -> JSONValue {
+        .object([
+            Member("id", .string(key.id.description)),
+            Member("name", .string(key.name)),
+            Member("type", .string(key.type)),
+            Member("fingerprint", .string(KeyFingerprint.text(key.fingerprint))),
+            Member("token", .string(key.token.description)),
+            Member("createdAt", time(key.createdAt)),
+        ])
+    }
+
     static func stack(_ stack: StackInfo, state: StackInfo.State, error: ErrorReport?) -> JSONValue {
         .object([
             Member("name", .string(stack.name)),
