@@ -51,14 +51,16 @@ struct Paasd {
             faults: faults,
             epoch: epoch, bootID: bootID, settings: SchedulerSettings(settings), logger: logger)
         hub.attach(reconciler)
-        let builds = BuildCoordinator(
-            BuildParts(
-                store: store, engine: engine, buildEngine: engine, sources: repositories, scheduler: reconciler,
-                faults: faults, log: buildLogs,
-                ports: { app throws(PaaSError) in try await store.ports(app) },
-                release: { app, version throws(PaaSError) in try await store.release(app, version: version) },
-                settings: settings, environment: Self.proxyEnvironment(), epoch: epoch, now: { Timestamp.now() },
-                logger: logger))
+        let buildParts = BuildParts(
+            store: store, engine: engine, buildEngine: engine, sources: repositories, scheduler: reconciler,
+            faults: faults, log: buildLogs,
+            ports: { app throws(PaaSError) in try await store.ports(app) },
+            release: { app, version throws(PaaSError) in try await store.release(app, version: version) },
+            settings: settings, environment: Self.proxyEnvironment(), epoch: epoch, now: { Timestamp.now() },
+            logger: logger)
+        let builds = BuildCoordinator(buildParts)
+        let retention = RetentionCollector(
+            parts: buildParts, store: store, uploads: UploadFolder(directory: settings.uploadsDirectory))
         let tickets = PushTickets()
         let pushes = PushSocket(
             path: settings.pushSocket, service: PushService(builds: builds, store: store, logger: logger),
@@ -69,13 +71,19 @@ struct Paasd {
                 repositories: repositories, scheduler: ChangeNotice(reconciler: reconciler, hub: hub), routing: hub,
                 logs: MergedLogReader([EngineLogLines(engine: engine), lines]),
                 status: PlatformStatus(store: store, engine: engine, repositories: repositories, hub: hub),
-                tickets: tickets, settings: settings, epoch: epoch, adminTokenHash: adminToken, faults: faults))
+                tickets: tickets, settings: settings, epoch: epoch, adminTokenHash: adminToken, faults: faults,
+                retention: retention))
 
         logger.info("paasd starts", metadata: ["version": "\(Self.version)", "epoch": "\(epoch)"])
         try pushes.start()
         try await untilOneEnds([
             { try await reconciler.run() },
             { try await builds.run() },
+            {
+                await retention.run()
+                // Only a cancellation ends it.
+                try await Task.sleep(for: .seconds(3600))
+            },
             {
                 if await store.waitUntilSuperseded() {
                     throw PaaSError(.stale, "another paasd is in charge of this database now")

@@ -29,20 +29,21 @@ final class Bench: Sendable {
     var log: FileBuildLog { FileBuildLog(directory: directory) }
     var principal: Principal { Principal(token: .random(), name: "dev", role: .developer, space: nil) }
 
-    func coordinator(_ paasd: FakePaasd) throws -> BuildCoordinator {
+    func coordinator(_ paasd: FakePaasd) throws -> BuildCoordinator { BuildCoordinator(try parts(paasd)) }
+
+    func parts(_ paasd: FakePaasd) throws -> BuildParts {
         let world = world
-        return BuildCoordinator(
-            BuildParts(
-                store: paasd, engine: paasd, buildEngine: paasd, sources: paasd, scheduler: paasd, faults: paasd,
-                log: log,
-                ports: { (_) async throws(PaaSError) in world.with { $0.ports } },
-                release: { (_, version) async throws(PaaSError) in
-                    guard let release = world.with({ $0.releases[version] }) else { throw PaaSError(.notFound, "none") }
-                    return release
-                },
-                settings: try Settings(environment: ["PAAS_BUILD_CONCURRENCY": "1"], file: ""), environment: [:],
-                epoch: 1, now: { Timestamp(microseconds: 1) },
-                logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }))
+        return BuildParts(
+            store: paasd, engine: paasd, buildEngine: paasd, sources: paasd, scheduler: paasd, faults: paasd,
+            log: log,
+            ports: { (_) async throws(PaaSError) in world.with { $0.ports } },
+            release: { (_, version) async throws(PaaSError) in
+                guard let release = world.with({ $0.releases[version] }) else { throw PaaSError(.notFound, "none") }
+                return release
+            },
+            settings: try Settings(environment: ["PAAS_BUILD_CONCURRENCY": "1"], file: ""), environment: [:],
+            epoch: 1, now: { Timestamp(microseconds: 1) },
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }
 
     /// Runs `body` with a coordinator that drives builds meanwhile.

@@ -132,12 +132,12 @@ struct BuildRun: Sendable {
         for note in notes { await say(note) }
         // A volume of an earlier try may hold half a checkout.
         if adopted { try await removeVolume(app.id, keepCache: false) }
-        let directory = try await step { () async throws(PaaSError) in
+        let directory = try await engineStep { () async throws(PaaSError) in
             try await parts.buildEngine.createBuildVolume(
                 build: id, app: app.id, uidSlot: app.uidSlot, sizeBytes: settings.buildDiskBytes,
                 clearCache: build.options.clearCache, epoch: parts.epoch)
         }
-        try await step { () async throws(PaaSError) in
+        try await looseStep { () async throws(PaaSError) in
             try await parts.sources.checkout(
                 app: app.id, commit: commit, into: directory, limitBytes: BuildParts.checkoutLimitBytes)
         }
@@ -239,17 +239,33 @@ struct BuildRun: Sendable {
             try await check()
         }
         await sayOnce("-----> Compressing...")
-        let packed = try await step { () async throws(PaaSError) in
-            try await parts.buildEngine.packSlug(
-                build: id, uidSlot: app.uidSlot, limitBytes: parts.settings.slugLimitBytes, epoch: parts.epoch)
+        for _ in 0..<Self.packings {
+            let packed = try await engineStep { () async throws(PaaSError) in
+                try await parts.buildEngine.packSlug(
+                    build: id, uidSlot: app.uidSlot, limitBytes: parts.settings.slugLimitBytes, epoch: parts.epoch)
+            }
+            let slug = Slug(
+                digest: packed.digest, stack: build.stack, sizeBytes: packed.sizeBytes, imageBytes: packed.imageBytes,
+                processTypes: types.commands, createdAt: parts.now())
+            guard try await keep(slug) else { continue }
+            await sayOnce("       Done: \(BuildWords.size(packed.imageBytes))")
+            parts.faults.reached(.slugStored)
+            return slug
         }
-        await sayOnce("       Done: \(BuildWords.size(packed.imageBytes))")
-        let slug = Slug(
-            digest: packed.digest, stack: build.stack, sizeBytes: packed.sizeBytes, imageBytes: packed.imageBytes,
-            processTypes: types.commands, createdAt: parts.now())
-        try await step { () async throws(PaaSError) in try await parts.store.recordSlug(slug, build: id) }
-        parts.faults.reached(.slugStored)
-        return slug
+        throw .failed(PaaSError(.internal, "the slug's file goes again and again", source: .platform))
+    }
+
+    /// How often a slug is packed whose file goes while it becomes the build's.
+    private static let packings = 3
+
+    /// Records the slug. - Returns: false if its file went meanwhile: an equal one was there, which nothing needed.
+    private func keep(_ slug: Slug) async throws(BuildStop) -> Bool {
+        try await step { () async throws(PaaSError) in
+            try await parts.slugLock.withLock { () async throws(PaaSError) in
+                try await parts.store.recordSlug(slug, build: id)
+                return try await parts.buildEngine.listSlugs().contains(slug.digest)
+            }
+        }
     }
 
     // MARK: Step 4
@@ -305,7 +321,7 @@ struct BuildRun: Sendable {
         do throws(BuildStop) {
             // Before the end is recorded: the app's next build must not run beside this one.
             try await persist { () async throws(PaaSError) in
-                try await parts.engine.stop(container, graceSeconds: state == .cancelled ? 5 : 0, epoch: parts.epoch)
+                try await parts.engine.stop(container, graceSeconds: state == .cancelled ? 1 : 0, epoch: parts.epoch)
             }
         } catch {
             guard case .failed(let reason) = error else { throw error }

@@ -33,6 +33,8 @@ public struct Release: Sendable, Codable, Hashable {
     /// Was current at some time: a target of `rollback` without a number.
     public var wasCurrent: Bool
     public var operation: OperationID?
+    /// Its slug is no longer kept: it can't be released again. Known to whoever asked for the release to be told of it.
+    public var slugRemoved = false
 
     public init(
         id: ReleaseID, version: Int, app: AppID, state: State, slug: SlugDigest, stack: String, commit: String? = nil,
