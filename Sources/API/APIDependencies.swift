@@ -46,6 +46,8 @@ public struct APIDependencies: Sendable {
     /// Told of the releases and formations that the API records.
     public var faults: any FaultInjector
     public var clock: @Sendable () -> Timestamp
+    /// What the removal of old things did, for the metrics; nil where nothing is removed.
+    public var retention: (any RetentionStatus)?
 
     public init(
         store: any ControlStore, engine: any ContainerEngine, buildEngine: any BuildEngine, builds: any BuildService,
@@ -55,7 +57,8 @@ public struct APIDependencies: Sendable {
         ports: PortCapabilities = PortCapabilities(), settings: Settings, epoch: Int64,
         adminTokenHash: [UInt8]? = nil,
         streamRecheckSeconds: Double = 5,
-        faults: any FaultInjector = NoFaults(), clock: @escaping @Sendable () -> Timestamp = { Timestamp.now() }
+        faults: any FaultInjector = NoFaults(), clock: @escaping @Sendable () -> Timestamp = { Timestamp.now() },
+        retention: (any RetentionStatus)? = nil
     ) {
         self.store = store
         self.engine = engine
@@ -77,5 +80,6 @@ public struct APIDependencies: Sendable {
         self.streamRecheckSeconds = streamRecheckSeconds
         self.faults = faults
         self.clock = clock
+        self.retention = retention
     }
 }

@@ -40,12 +40,14 @@ final class FakeEngine: ContainerEngine, BuildEngine {
     func packSlug(build: BuildID, uidSlot: Int, limitBytes: Int64, epoch: Int64) async throws(PaaSError) -> PackedSlug {
         throw no()
     }
+    func abandonWork(build: BuildID, epoch: Int64) async throws(PaaSError) { throw no() }
     func finishBuildVolume(build: BuildID, app: AppID, keepCache: Bool, epoch: Int64) async throws(PaaSError) {
         throw no()
     }
     func listBuildVolumes() async throws(PaaSError) -> [BuildID] { [] }
     func listSlugs() async throws(PaaSError) -> [SlugDigest] { [] }
     func removeSlug(_ digest: SlugDigest, epoch: Int64) async throws(PaaSError) { throw no() }
+    func listCaches() async throws(PaaSError) -> [BuildCache] { [] }
     func removeCache(app: AppID, epoch: Int64) async throws(PaaSError) { throw no() }
     func listStacks() async throws(PaaSError) -> [StackInfo] {
         [StackInfo(name: "debian-13", state: .ready, runImageBytes: 1, buildImageBytes: 2, digest: "sha256:x")]

@@ -68,6 +68,7 @@ enum Shapes {
             Member("app", .string(app.name)),
             Member("state", .string(release.state.rawValue)),
             Member("slug", .string(release.slug.description)),
+            Member("slugRemoved", .bool(release.slugRemoved)),
             Member("commit", .text(release.commit)),
             Member("processTypes", .map(release.processTypes)),
             Member("configVersion", .integer(release.configVersion)),

@@ -58,6 +58,8 @@ public struct Settings: Sendable {
     public var pushLimitBytes: Int64
     /// `PAAS_GIT_REQUESTS_PER_HOUR`: pushes and fetches of one app by one token.
     public var gitRequestsPerHour: Int
+    /// `PAAS_RETAIN_…`: how long what apps leave behind is kept.
+    public var retention: RetentionRules
     /// `PAAS_LOG_BUDGET_BYTES`: disk for the process logs of one app.
     public var logBudgetBytes: Int64
     /// `PAAS_PREFIX`: where the programs' shared files (buildpacks, stacks, hooks) lie.
@@ -168,6 +170,17 @@ public struct Settings: Sendable {
         }
         pushLimitBytes = try integer("PAAS_PUSH_LIMIT_BYTES", 1 << 30, (1 << 20)...(1 << 44))
         gitRequestsPerHour = Int(try integer("PAAS_GIT_REQUESTS_PER_HOUR", 600, 1...1_000_000))
+        func count(_ key: String, _ fallback: Int, _ range: ClosedRange<Int64>) throws(PaaSError) -> Int {
+            Int(try integer(key, Int64(fallback), range))
+        }
+        let kept = RetentionRules()
+        retention = RetentionRules(
+            releases: try count("PAAS_RETAIN_RELEASES", kept.releases, 1...1_000_000),
+            buildLogs: try count("PAAS_RETAIN_BUILD_LOGS", kept.buildLogs, 1...1_000_000),
+            logDays: try count("PAAS_RETAIN_LOG_DAYS", kept.logDays, 1...36_500),
+            cacheDays: try count("PAAS_RETAIN_CACHE_DAYS", kept.cacheDays, 0...36_500),
+            graceSeconds: try count("PAAS_RETAIN_GRACE_SECONDS", kept.graceSeconds, 0...31_536_000),
+            intervalSeconds: try count("PAAS_RETAIN_INTERVAL_SECONDS", kept.intervalSeconds, 1...604_800))
         logBudgetBytes = try integer("PAAS_LOG_BUDGET_BYTES", 20 << 20, (1 << 20)...(1 << 40))
         ociRuntime = text("PAAS_OCI_RUNTIME", "auto")
         guard ["auto", "crun", "runc"].contains(ociRuntime) else {
