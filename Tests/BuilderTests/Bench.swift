@@ -43,8 +43,9 @@ final class Bench: Sendable {
                 runs: { (_, version) async throws(PaaSError) in world.with { $0.runs[version] ?? [] } },
                 formation: { (_) async throws(PaaSError) in
                     world.with { state in
-                        state.formation ?? FormationEntry.initial(
-                            processTypes: state.releases.values.flatMap { Array($0.processTypes.keys) })
+                        state.formation
+                            ?? FormationEntry.initial(
+                                processTypes: state.releases.values.flatMap { Array($0.processTypes.keys) })
                     }
                 },
                 settings: try Settings(environment: ["PAAS_BUILD_CONCURRENCY": "1"], file: ""), environment: [:],
