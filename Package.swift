@@ -101,7 +101,7 @@ let package = Package(
         .testTarget(name: "StoreTests", dependencies: ["Store", "Postgres", "Domain"], swiftSettings: strict),
         .testTarget(name: "GitTests", dependencies: ["Git", "OS", "Domain", "Fuzzing"], swiftSettings: strict),
         .testTarget(name: "ContainersTests", dependencies: ["Containers", "OS", "Domain"], swiftSettings: strict),
-        .testTarget(
+        .testTarget(name: "BuilderTests", dependencies: ["Builder", "Domain", "Fuzzing"], swiftSettings: strict),
         .testTarget(
             name: "LifecycleTests",
             dependencies: ["Lifecycle", "paas-lifecycle", "OS", "Domain", "Fuzzing", toml], exclude: ["Fixtures"],

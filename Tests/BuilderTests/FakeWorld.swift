@@ -481,7 +481,8 @@ extension FakePaasd: ContainerEngine {
         }
         let lines = all.dropFirst(from).prefix(limit).map {
             LogLine(
-                time: Timestamp(microseconds: 0), source: isRun ? .app : .build, process: isRun ? "release.1" : "build.1",
+                time: Timestamp(microseconds: 0), source: isRun ? .app : .build,
+                process: isRun ? "release.1" : "build.1",
                 text: $0)
         }
         return LogPage(lines: lines, next: LogCursor("\(name)\(from + lines.count)"))

@@ -66,10 +66,12 @@ final class FakeStore: SchedulerStore, Sendable {
         return id
     }
 
-    func release(_ processTypes: [String: String], manifest: ReleaseManifest = ReleaseManifest(), now: Timestamp) -> Int {
+    func release(_ processTypes: [String: String], manifest: ReleaseManifest = ReleaseManifest(), now: Timestamp) -> Int
+    {
         state.withLock { state in
             let version = (state.releases.last?.version ?? 0) + 1
-            for index in state.runs.indices where state.releases.contains(where: {
+            for index in state.runs.indices
+            where state.releases.contains(where: {
                 $0.version == state.runs[index].version && ($0.state == .pending || $0.state == .rolling)
             }) && [.pending, .running].contains(state.runs[index].state) {
                 state.runs[index].state = .superseded

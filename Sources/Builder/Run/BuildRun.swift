@@ -306,9 +306,7 @@ struct BuildRun: Sendable {
             guard case .failed(let reason) = error else { throw error }
             logger.warning("a build container is left to the sweep", metadata: ["error": "\(ErrorChain(reason))"])
         }
-        for line in BuildWords.error(error.message.prefix(1).uppercased() + error.message.dropFirst()) {
-            await say(line)
-        }
+        for line in BuildWords.error(BuildWords.sentence(error.message)) { await say(line) }
         if state == .failed { await say(" !     Build \(build.number) failed; \(try await whatGoesOn(build.app)).") }
         try await persist { () async throws(PaaSError) in
             if try await parts.store.build(id).state.isFinal { return }

@@ -44,7 +44,9 @@ struct Rollout: Sendable {
             case .failed:
                 if let phaseRun, phaseRun.state == .failed {
                     // What it wrote was shown.
-                    for line in BuildWords.error(phaseRun.reason ?? "\(phaseRun.name) failed") { await run.sayOnce(line) }
+                    for line in BuildWords.error(phaseRun.reason ?? "\(phaseRun.name) failed") {
+                        await run.sayOnce(line)
+                    }
                 } else {
                     let lines = (output ?? "").isEmpty ? [] : BuildWords.body(output ?? "")
                     for line in lines { await run.sayOnce(line) }

@@ -162,7 +162,9 @@ extension AppManifest {
         for entry in try node["formation"]?.members() ?? [] {
             try entry.requireProcessType()
             try entry.requireMembers(of: ["memory", "cpu"])
-            if let memory = entry["memory"] { formation[entry.name, default: Scale()].memoryBytes = try memory.memory() }
+            if let memory = entry["memory"] {
+                formation[entry.name, default: Scale()].memoryBytes = try memory.memory()
+            }
             if let cpu = entry["cpu"] { formation[entry.name, default: Scale()].cpuMillis = try cpu.cores() }
         }
         guard let list = node["ports"] else { return }
@@ -172,7 +174,8 @@ extension AppManifest {
         for item in items {
             let port = try Self.port(item)
             guard PortBinding.BindingProtocol.offered.contains(port.protocol) else {
-                notes.append("\(item.path): protocol \(port.protocol.rawValue) is not offered yet; the port is left out")
+                notes.append(
+                    "\(item.path): protocol \(port.protocol.rawValue) is not offered yet; the port is left out")
                 continue
             }
             guard !found.contains(where: { $0.name == port.name }) else {

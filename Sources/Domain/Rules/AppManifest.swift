@@ -172,7 +172,8 @@ extension AppManifest {
         let known = types.filter { ReleaseRun.Kind(rawValue: $0) == nil }.sorted().joined(separator: ", ")
         for type in formation.keys.sorted() where !types.contains(type) {
             throw PaaSError(
-                .appFailed, "app.json: formation names the process type \(type), which is not there; there are: \(known)"
+                .appFailed,
+                "app.json: formation names the process type \(type), which is not there; there are: \(known)"
             )
         }
         for (index, port) in (ports ?? []).enumerated() where !types.contains(port.process) {

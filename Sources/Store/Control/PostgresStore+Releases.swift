@@ -76,7 +76,8 @@ extension PostgresStore {
                 "config.changed", app: app, actor: actor.name, ["version": "\(config)", "from": "v\(target.version)"])
             let recipe = ReleaseRecipe(
                 slug: target.slug, stack: target.stack, commit: target.commit, processTypes: target.processTypes,
-                manifest: target.manifest, configVersion: config, description: "Rollback to v\(target.version)", createdBy: actor.name)
+                manifest: target.manifest, configVersion: config, description: "Rollback to v\(target.version)",
+                createdBy: actor.name)
             return try transaction.createRelease(recipe, app: app, operation: .release, portRange: portRange)
         }
     }

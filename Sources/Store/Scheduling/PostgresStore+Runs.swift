@@ -13,7 +13,8 @@ extension PostgresStore {
             if run.state == .running, run.instance == instance.id { return }
             let isDue = try session.dueRuns(app.id).contains { $0.kind == kind && $0.version == version }
             guard run.state == .pending, isDue, !app.deleting else {
-                throw PaaSError(.conflict, "\(run.name) of app \(app.name) is not to be begun: it is \(run.state.rawValue)")
+                throw PaaSError(
+                    .conflict, "\(run.name) of app \(app.name) is not to be begun: it is \(run.state.rawValue)")
             }
             try session.run(
                 """
