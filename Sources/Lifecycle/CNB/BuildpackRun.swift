@@ -31,7 +31,7 @@ struct BuildpackRun {
         for _ in 0..<100 {
             do throws(SystemError) {
                 return try ChildProcess.spawn(spec, descriptors: descriptors)
-            } catch where error.errno == ETXTBSY {
+            } catch  where error.errno == ETXTBSY {
                 usleep(20_000)
             }
         }
