@@ -101,11 +101,11 @@ let package = Package(
         .testTarget(name: "StoreTests", dependencies: ["Store", "Postgres", "Domain"], swiftSettings: strict),
         .testTarget(name: "GitTests", dependencies: ["Git", "OS", "Domain", "Fuzzing"], swiftSettings: strict),
         .testTarget(name: "ContainersTests", dependencies: ["Containers", "OS", "Domain"], swiftSettings: strict),
+        .testTarget(name: "BuilderTests", dependencies: ["Builder", "Domain", "Fuzzing"], swiftSettings: strict),
         .testTarget(
             name: "LifecycleTests",
             dependencies: ["Lifecycle", "paas-lifecycle", "OS", "Domain", "Fuzzing", toml], exclude: ["Fixtures"],
             swiftSettings: strict),
-        .testTarget(name: "BuilderTests", dependencies: ["Builder", "Domain", "Fuzzing"], swiftSettings: strict),
         .testTarget(name: "PaasdTests", dependencies: ["paasd", "Domain", "API"], swiftSettings: strict),
         .testTarget(name: "SchedulerTests", dependencies: ["Scheduler", "Domain"], swiftSettings: strict),
         .testTarget(name: "RouterTests", dependencies: ["Router", "OS", "Domain"], swiftSettings: strict),

@@ -46,6 +46,7 @@ digest() { (cd "$1" && tar -c --sort=name --mtime=@0 --owner=0 --group=0 --numer
 # serve FOLDER: on loopback; the address in $served.
 serve() {
     local port= output=$work/server.${#servers[@]}
+    : >"$output"
     (cd "$1" && exec python3 -u -m http.server --bind 127.0.0.1 0 >"$output" 2>&1) &
     servers+=($!)
     while [[ -z $port ]]; do

@@ -68,6 +68,7 @@ enum Shapes {
             Member("app", .string(app.name)),
             Member("state", .string(release.state.rawValue)),
             Member("slug", .string(release.slug.description)),
+            Member("slugRemoved", .bool(release.slugRemoved)),
             Member("commit", .text(release.commit)),
             Member("processTypes", .map(release.processTypes)),
             Member("configVersion", .integer(release.configVersion)),
@@ -87,6 +88,27 @@ enum Shapes {
             Member("release", .integer(other.release)),
             Member("slug", .string(other.slug.description)),
             Member("differences", .array(other.differences.map { .string($0) })),
+        ])
+    }
+
+    /// One release in full: with what it runs once.
+    static func release(_ release: Release, runs: [ReleaseRun], app: App) -> JSONValue {
+        guard case .object(var members) = Self.release(release, app: app) else { return .null }
+        members.append(Member("runs", .array(runs.map(run))))
+        return .object(members)
+    }
+
+    private static func run(_ run: ReleaseRun) -> JSONValue {
+        .object([
+            Member("name", .string(run.name)),
+            Member("kind", .string(run.kind.rawValue)),
+            Member("state", .string(run.state.rawValue)),
+            Member("command", .string(run.command)),
+            Member("exitCode", run.exitCode.map { .integer(Int64($0)) } ?? .null),
+            Member("reason", .text(run.reason)),
+            Member("output", .text(run.output)),
+            Member("startedAt", run.startedAt.map(time) ?? .null),
+            Member("finishedAt", run.finishedAt.map(time) ?? .null),
         ])
     }
 
@@ -216,6 +238,17 @@ enum Shapes {
         ]
         if let secret { members.append(Member("token", .string(secret))) }
         return .object(members)
+    }
+
+    static func key(_ key: AccessKey) -> JSONValue {
+        .object([
+            Member("id", .string(key.id.description)),
+            Member("name", .string(key.name)),
+            Member("type", .string(key.type)),
+            Member("fingerprint", .string(KeyFingerprint.text(key.fingerprint))),
+            Member("token", .string(key.token.description)),
+            Member("createdAt", time(key.createdAt)),
+        ])
     }
 
     static func stack(_ stack: StackInfo, state: StackInfo.State, error: ErrorReport?) -> JSONValue {

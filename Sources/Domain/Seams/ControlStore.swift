@@ -13,6 +13,17 @@ public protocol ControlStore: Sendable {
     func tokens() async throws(PaaSError) -> [AccessToken]
     func revokeToken(_ id: TokenID, actor: Principal, now: Timestamp) async throws(PaaSError)
 
+    // SSH keys
+    /// The caller's own, of an admin everybody's; oldest first.
+    func keys(for principal: Principal) async throws(PaaSError) -> [AccessKey]
+    /// Gives a key the rights of the actor's token. A key whose token is dead changes its owner.
+    /// - Throws: `conflict` if another token has it, `exhausted` above `Limits.keysPerToken`.
+    func addKey(_ key: AccessKey, line: String, actor: Principal, now: Timestamp) async throws(PaaSError) -> AccessKey
+    func removeKey(_ id: KeyID, actor: Principal, now: Timestamp) async throws(PaaSError)
+    /// Nil for a key that nobody added.
+    func keyHolder(fingerprint: [UInt8], now: Timestamp) async throws(PaaSError) -> KeyHolder?
+    func keyHolder(_ id: KeyID, now: Timestamp) async throws(PaaSError) -> KeyHolder?
+
     // Spaces
     func spaces(for principal: Principal) async throws(PaaSError) -> [Space]
     func putSpace(name: String, actor: Principal, now: Timestamp) async throws(PaaSError) -> (
@@ -53,6 +64,8 @@ public protocol ControlStore: Sendable {
     /// Newest first.
     func releases(_ app: AppID, limit: Int, before: Int?) async throws(PaaSError) -> [Release]
     func release(_ app: AppID, version: Int) async throws(PaaSError) -> Release
+    /// What the release runs once: its release phase, then its postdeploy script. Empty for a release that has neither.
+    func releaseRuns(_ app: AppID, version: Int) async throws(PaaSError) -> [ReleaseRun]
     /// A new release with the slug and the config of `version`; nil: of the last release that was current before this one.
     func rollback(_ app: AppID, to version: Int?, actor: Principal, now: Timestamp) async throws(PaaSError) -> (
         release: Release, operation: Operation

@@ -5,7 +5,7 @@ import OS
 /// The main process of a build container, as an unprivileged user: brings the source, chooses the buildpacks, runs them, and
 /// leaves the slug in the app's folder and what the platform wants to know in the result folder.
 final class BuildDriver {
-    var request: BuildRequest
+    var request: DriverRequest
     let roots: BuildRoots
     let output: BuildOutput
     let config: ConfigFiles
@@ -46,7 +46,7 @@ final class BuildDriver {
         self.roots = roots
         self.output = output
         platform = environment
-        request = try BuildRequest(environment: environment)
+        request = try DriverRequest(environment: environment)
         config = ConfigFiles(folder: roots.env)
         buildsInApp = try config.text("BUILD_IN_APP_DIR") != "0"
         keepsGitFolder = try config.text("KEEP_GIT_DIR") == "1"

@@ -20,7 +20,7 @@ enum BuildEnvironment {
     ///   - image: lines `NAME=value`, read and never run.
     ///   - folder: BUILD_DIR.
     static func make(
-        _ request: BuildRequest, platform: [String: String], image: String, folder: String, home: String,
+        _ request: DriverRequest, platform: [String: String], image: String, folder: String, home: String,
         artifacts: String
     ) -> [String: String] {
         var result = [

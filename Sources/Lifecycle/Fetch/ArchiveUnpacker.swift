@@ -22,8 +22,8 @@ struct ArchiveUnpacker: Sendable {
     }
 
     /// Looks at every entry; writes nothing.
-    /// - Returns: whether one folder holds all of it.
-    func check() throws(ArchiveCheck.Refusal) -> Bool {
+    /// - Returns: the name of the folder that holds all of it; nil if there is none.
+    func check() throws(ArchiveCheck.Refusal) -> String? {
         var info = stat()
         guard stat(file, &info) == 0, info.st_mode & S_IFMT == S_IFREG else { throw .init(reason: "can't be read") }
         var reader = TarReader()
@@ -49,7 +49,7 @@ struct ArchiveUnpacker: Sendable {
         if let words { throw .init(reason: "is damaged or no archive that can be unpacked: \(words)") }
         if !reader.isComplete { throw .init(reason: "is damaged: it ends too early") }
         try check.finish()
-        return check.hasOneTopFolder
+        return check.topFolder
     }
 
     /// Writes the files into `folder`, which is there and empty. To be called after `check`.

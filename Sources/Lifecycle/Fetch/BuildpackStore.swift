@@ -5,7 +5,7 @@ import OS
 /// Makes the private copies of a build's buildpacks: from the platform's, from the operator's folders, or fetched.
 struct BuildpackStore: Sendable {
     let roots: BuildRoots
-    let request: BuildRequest
+    let request: DriverRequest
     let output: BuildOutput
     /// Of this build, empty at first.
     let folder: String
@@ -95,12 +95,13 @@ struct BuildpackStore: Sendable {
             limits: .init(bytes: GitFetch.Limits.buildpack.bytes, entries: GitFetch.Limits.buildpack.files))
         let digest = try unpacker.sha256()
         output.body("SHA-256 \(digest)")
-        let strip: Bool
-        do throws(ArchiveCheck.Refusal) { strip = try unpacker.check() } catch {
+        let top: String?
+        do throws(ArchiveCheck.Refusal) { top = try unpacker.check() } catch {
             throw BuildStop(.buildpackUnusable, "The buildpack \(wanted.printable) \(error.reason).")
         }
         try stopping { () throws(SystemError) in try Files.makeDirectories(target) }
-        try unpacker.unpack(into: target, withoutTopFolder: strip)
+        // A buildpack of nothing but bin/ is no folder in a folder.
+        try unpacker.unpack(into: target, withoutTopFolder: top != nil && top != "bin")
         try stopping { () throws(SystemError) in try Files.remove(file) }
         return try finish(wanted, target, commit: digest)
     }

@@ -72,7 +72,7 @@ struct GitFetch: Sendable {
     }
 
     private func commit(_ name: String, _ deadline: Double) throws(FetchFailure) -> Commit {
-        let text = try git(["rev-parse", "--verify", "\(name)^{commit}", "\(name)^{tree}"], deadline).text
+        let text = try git(["rev-parse", "\(name)^{commit}", "\(name)^{tree}"], deadline).text
         let lines = text.split(whereSeparator: \.isNewline).map(String.init)
         guard lines.count == 2, lines.allSatisfy({ GitObject.isID($0) }) else { throw .sha256Repository }
         return Commit(id: lines[0], tree: lines[1])
@@ -178,7 +178,7 @@ struct GitTree: Sendable, Hashable {
     var files = 0
     var bytes: Int64 = 0
     /// Folders that are commits of other repositories.
-    var gitlinks: [BuildRequest.Submodule] = []
+    var gitlinks: [DriverRequest.Submodule] = []
     /// Files that have the size of Git LFS's pointers.
     var pointerSized: [String] = []
 

@@ -4,7 +4,7 @@ import OS
 
 /// Brings a source that paasd did not check out into the folder that is built: from a git repository or from a tarball.
 struct SourceFetch: Sendable {
-    let request: BuildRequest
+    let request: DriverRequest
     let output: BuildOutput
     let environment: [String: String]
     let home: String
@@ -17,7 +17,7 @@ struct SourceFetch: Sendable {
 
     struct Fetched: Sendable {
         var source: BuildReport.Source
-        var submodules: [BuildRequest.Submodule] = []
+        var submodules: [DriverRequest.Submodule] = []
         /// Where relative addresses of submodules begin.
         var base: FetchURL?
     }
@@ -75,11 +75,11 @@ struct SourceFetch: Sendable {
             limits: .init(bytes: request.checkoutLimit, entries: Self.maximumFiles))
         let digest = try unpacker.sha256()
         output.body("SHA-256 \(digest)")
-        let strip: Bool
-        do throws(ArchiveCheck.Refusal) { strip = try unpacker.check() } catch {
+        let top: String?
+        do throws(ArchiveCheck.Refusal) { top = try unpacker.check() } catch {
             throw BuildStop(error.isSize ? .tooLarge : .sourceUnavailable, "The archive \(error.reason).")
         }
-        try unpacker.unpack(into: folder, withoutTopFolder: strip)
+        try unpacker.unpack(into: folder, withoutTopFolder: top != nil)
         try stopping { () throws(SystemError) in
             try Files.remove(archive)
             if !keepsGitFolder { try Files.removeTree(folder + "/.git") }

@@ -62,7 +62,7 @@ struct SubmoduleFetch: Sendable {
     ///   - isIgnored: what `.slugignore` removes anyway.
     /// - Throws: `sourceUnavailable` or `tooLarge` if submodules are required.
     mutating func fetch(
-        _ links: [BuildRequest.Submodule], base: FetchURL?, isIgnored: (String) -> Bool
+        _ links: [DriverRequest.Submodule], base: FetchURL?, isIgnored: (String) -> Bool
     ) throws(BuildStop) {
         let wanted = links.filter { !isIgnored($0.path) }
         guard !wanted.isEmpty else { return }
@@ -80,14 +80,14 @@ struct SubmoduleFetch: Sendable {
 
     private enum Outcome {
         /// With the submodules that it holds itself, and its address.
-        case filled([BuildRequest.Submodule], FetchURL)
+        case filled([DriverRequest.Submodule], FetchURL)
         case unwanted
         /// Lines that say why.
         case empty(BuildExit, [String])
     }
 
     private mutating func fetch(
-        _ links: [BuildRequest.Submodule], in parent: [String], base: FetchURL?, depth: Int
+        _ links: [DriverRequest.Submodule], in parent: [String], base: FetchURL?, depth: Int
     ) throws(BuildStop) {
         let modules = try modules(in: parent)
         for link in links {
@@ -106,7 +106,7 @@ struct SubmoduleFetch: Sendable {
     }
 
     private mutating func fill(
-        _ link: BuildRequest.Submodule, _ shown: String, _ parent: [String], _ module: GitModules.Module?,
+        _ link: DriverRequest.Submodule, _ shown: String, _ parent: [String], _ module: GitModules.Module?,
         _ base: FetchURL?, _ depth: Int
     ) throws(BuildStop) -> Outcome {
         guard let module, let url = module.url else {

@@ -102,7 +102,7 @@ extension PostgresStore {
                 """)
             let recipe = ReleaseRecipe(
                 slug: release.slug, stack: release.stack, commit: release.commit, processTypes: release.processTypes,
-                configVersion: app.configVersion, description: "Promote \(from.name) v\(version)", createdBy: actor.name)
+                manifest: release.manifest, configVersion: app.configVersion, description: "Promote \(from.name) v\(version)", createdBy: actor.name)
             return try transaction.createRelease(recipe, app: app, operation: .release, portRange: portRange)
         }
     }

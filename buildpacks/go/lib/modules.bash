@@ -23,12 +23,9 @@ check_version() {
     fi
 }
 
-# go_run WORD…: go, with what its messages mean for somebody who only pushes.
-go_run() {
-    local log
-    log=$(mktemp)
-    go "$@" 2>&1 | tee "$log" | indent_public
-    ((PIPESTATUS[0] == 0)) && { rm -f "$log"; return 0; }
+# What Go's messages mean for somebody who only pushes.
+explain() {
+    local log=$1
     if grep -qE 'inconsistent vendoring|is explicitly required in go.mod, but not marked|not in std|cannot find module providing package .*: import lookup disabled by -mod=vendor' "$log"; then
         ((vendored)) && warn "vendor/ does not fit go.mod; run: go mod vendor, and commit vendor/ (also if .gitignore names it: git add -f vendor)."
     elif grep -qE 'missing go.sum entry|updates to go.mod needed|no required module provides package' "$log"; then
@@ -42,6 +39,14 @@ go_run() {
     elif grep -qE 'gcc: error|cgo: C compiler|fatal error: .*\.h' "$log"; then
         warn "C code of a package does not compile; a header may be missing: name its Debian package in an Aptfile, or set CGO_ENABLED=0."
     fi
+}
+# go_run WORD…: go, with its messages explained.
+go_run() {
+    local log
+    log=$(mktemp)
+    go "$@" 2>&1 | tee "$log" | indent_public
+    ((PIPESTATUS[0] == 0)) && { rm -f "$log"; return 0; }
+    explain "$log"
     rm -f "$log"
     warn "'go $1' failed."
     return 1
@@ -127,17 +132,20 @@ program_name() {
 
 # Sets `programs`: GO_INSTALL_PACKAGE_SPEC, a comment `// +heroku install ./cmd/…` in go.mod, or all programs of the module.
 choose_programs() {
-    local spec list pattern words
+    local spec list pattern words log
     spec=$(config GO_INSTALL_PACKAGE_SPEC)
     [[ -n $spec ]] || spec=$(sed -nE 's#^//[[:space:]]*\+heroku[[:space:]]+install[[:space:]]+##p' go.mod | tr '\r\n' '  ')
     read -r -a words <<<"${spec:-./...}"
     for pattern in "${words[@]}"; do
         [[ $pattern =~ ^[A-Za-z0-9_./~-]+$ ]] || fail "'$pattern' is no Go package; GO_INSTALL_PACKAGE_SPEC is as in: ./cmd/server ./cmd/worker"
     done
-    list=$(go list -find -f '{{if eq .Name "main"}}{{.ImportPath}}{{end}}' "${words[@]}" 2>&1) || {
-        indent_public <<<"$list"
-        fail "The packages ${words[*]} can't be listed; the message above says why."
-    }
+    log=$(mktemp)
+    if ! list=$(go list -find -f '{{if eq .Name "main"}}{{.ImportPath}}{{end}}' "${words[@]}" 2>"$log"); then
+        indent_public <"$log"
+        explain "$log"
+        fail "The packages ${words[*]} can't be listed."
+    fi
+    rm -f "$log"
     mapfile -t programs < <(grep -v '^$' <<<"$list")
     ((${#programs[@]} > 0)) || fail "There is no program in ${words[*]}: no package is called 'main'." \
         "If it is elsewhere: paasctl config set GO_INSTALL_PACKAGE_SPEC=./path/of/the/package"

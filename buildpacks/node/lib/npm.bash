@@ -118,7 +118,7 @@ foreign() {
 }
 
 install_dependencies() {
-    local command=(install --no-package-lock --no-save) omit=(--omit=dev) count offline=()
+    local command=(install --no-package-lock --no-save) omit=(--omit=dev) count
     if lock_file; then
         command=(ci)
         jq -e 'type == "object"' "$REPLY" >/dev/null 2>&1 || fail "$REPLY is not a JSON object." "Make it anew: npm install"
@@ -136,14 +136,18 @@ install_dependencies() {
         local why=$REPLY
         [[ ${PAAS_NETWORK:-} == none ]] && why='this build has no network'
         # What the last build had is in npm's cache.
-        [[ -d $npm_config_cache ]] || npm_away "$why"
+        [[ -d $npm_config_cache/_cacache/index-v5 ]] || npm_away "$why"
         warn "The npm registry $(public "$registry") can't be reached: $why. Trying with what earlier builds fetched."
-        title "Installing $count packages from the cache (npm ${command[0]})"
+        title "Installing from the cache (npm ${command[0]})"
         npm_do "${command[@]}" "${omit[@]}" --offline >/dev/null 2>&1 || npm_away "$why"
         return 0
     fi
-    title "Installing $count packages (npm ${command[0]})"
-    npm_run "${command[@]}" "${omit[@]}" "${offline[@]}" || exit 1
+    if ((count > 0)); then
+        title "Installing from $(public "$registry") (npm ${command[0]})"
+    else
+        title "Installing what is in the source (npm ${command[0]})"
+    fi
+    npm_run "${command[@]}" "${omit[@]}" || exit 1
 }
 npm_away() {
     local lines

@@ -2,7 +2,7 @@ import Domain
 
 /// What paasd asks for, from the environment of the build container's main process. No secret is in it but user name and
 /// password of a source's address.
-struct BuildRequest: Sendable, Hashable {
+struct DriverRequest: Sendable, Hashable {
     enum Source: Sendable, Hashable {
         /// The platform has put it into the app's folder.
         case present
