@@ -10,15 +10,7 @@ import Testing
 @Suite(.serialized, .timeLimit(.minutes(5)))
 struct ContainerLifecycleTests {
     private func withEngine(linked: Bool = false, _ body: (TestEngine) async throws -> Void) async throws {
-        let engine = try TestEngine(linked: linked)
-        do {
-            try await engine.start()
-            try await body(engine)
-        } catch {
-            let log = ((try? Files.readText(engine.root + "/engine.log")) ?? nil) ?? ""
-            Issue.record("\(ErrorChain(error))\n\(log.suffix(4000))")
-        }
-        try engine.close()
+        try await TestEngine.with(TestEngine(linked: linked), body)
     }
 
     @Test func aProcessRunsIsReachedAndEnds() async throws {
