@@ -29,9 +29,9 @@ wrap_compilers() {
         chmod +x "$wrappers/$name"
     done
     export PATH=$wrappers:$PATH
-    prefix=$BUILD_DIR/.native
+    prefix=$(run_folder)/.native
     # Libraries that are installed with the program are found beside it.
-    [[ $install == 1 ]] && export LDFLAGS="${LDFLAGS:-} -Wl,-rpath,${APP_DIR:-$BUILD_DIR}/.native/lib"
+    [[ $install == 1 ]] && export LDFLAGS="${LDFLAGS:-} -Wl,-rpath,$prefix/lib"
     export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-315532800}
     return 0
 }
