@@ -9,7 +9,8 @@ public struct PortCapabilities: Sendable, Hashable {
     public var planes: Set<PortBinding.Plane>
 
     public init(
-        protocols: Set<PortBinding.BindingProtocol> = [.tcp], affinities: Set<PortBinding.Affinity> = [.none],
+        protocols: Set<PortBinding.BindingProtocol> = PortBinding.BindingProtocol.offered,
+        affinities: Set<PortBinding.Affinity> = [.none],
         proxyProtocols: Set<PortBinding.ProxyProtocol> = [.none], planes: Set<PortBinding.Plane> = [.auto, .user]
     ) {
         self.protocols = protocols

@@ -59,6 +59,8 @@ struct Paasd {
                     directory: settings.uploadsDirectory, limitBytes: settings.checkoutLimitBytes),
                 ports: { app throws(PaaSError) in try await store.ports(app) },
                 release: { app, version throws(PaaSError) in try await store.release(app, version: version) },
+                runs: { app, version throws(PaaSError) in try await store.releaseRuns(app, version: version) },
+                formation: { app throws(PaaSError) in try await store.formation(app).entries },
                 settings: settings, environment: Self.proxyEnvironment(), version: Self.version, epoch: epoch,
                 now: { Timestamp.now() }, logger: logger))
         let tickets = PushTickets()

@@ -153,6 +153,13 @@ final class FakeStore: ControlStore {
         Array((1...5).reversed().filter { $0 < before ?? 99 }.prefix(limit).map { Self.release(app, $0) })
     }
     func release(_ app: AppID, version: Int) async throws(PaaSError) -> Release { Self.release(app, version) }
+    func releaseRuns(_ app: AppID, version: Int) async throws(PaaSError) -> [ReleaseRun] {
+        [
+            ReleaseRun(
+                kind: .release, version: version, state: .failed, command: "./migrate", exitCode: 3,
+                reason: "release.\(version) exited with status 3", output: "no such table")
+        ]
+    }
     func rollback(_ app: AppID, to version: Int?, actor: Principal, now: Timestamp) async throws(PaaSError) -> (
         release: Release, operation: Operation
     ) {

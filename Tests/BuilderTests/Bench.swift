@@ -62,6 +62,14 @@ final class Bench: Sendable {
                     guard let release = world.with({ $0.releases[version] }) else { throw PaaSError(.notFound, "none") }
                     return release
                 },
+                runs: { (_, version) async throws(PaaSError) in world.with { $0.runs[version] ?? [] } },
+                formation: { (_) async throws(PaaSError) in
+                    world.with { state in
+                        state.formation
+                            ?? FormationEntry.initial(
+                                processTypes: state.releases.values.flatMap { Array($0.processTypes.keys) })
+                    }
+                },
                 settings: try Settings(
                     environment: ["PAAS_BUILD_CONCURRENCY": "1", "PAAS_BUILDPACK_DIRS": "/srv/packs"], file: ""),
                 environment: [:], version: "1.2.3", epoch: 1, now: { Timestamp(microseconds: 1) },

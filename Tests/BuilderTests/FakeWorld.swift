@@ -26,7 +26,6 @@ final class FakeWorld: Sendable {
             "app/Procfile": "web: ./run\n", "result/build.json": FakeWorld.report(),
             "result/sbom.cdx.json": #"{"bomFormat":"CycloneDX","specVersion":"1.5"}"#,
         ]
-        var config: [String: String] = ["GREETING": "hello"]
         var stacks: [StackInfo] = []
         /// What `recordSlug` compares with.
         var comparison: Build.Comparison?
@@ -46,6 +45,13 @@ final class FakeWorld: Sendable {
         /// What becomes of a new release by itself.
         var rollout: Release.State = .current
         var rolloutOutput: String?
+        /// Runs of releases by version.
+        var runs: [Int: [ReleaseRun]] = [:]
+        /// Nil: as without app.json.
+        var formation: Formation?
+        var config: ConfigVars = [:]
+        /// What the last completed build found in app.json.
+        var manifest: AppManifest?
         /// Calls that are not answered now, by name.
         var away: Set<String> = []
         /// Calls that fail for good, by name.
@@ -146,9 +152,8 @@ extension FakePaasd: BuildStore {
     }
     func buildConfig(_ app: AppID) async throws(PaaSError) -> (vars: ConfigVars, version: Int) {
         try alive()
-        var vars: ConfigVars = [:]
-        for (name, value) in world.with({ $0.config }) { vars[name] = try ConfigValue(value) }
-        return (vars, 1)
+        let own = world.with { $0.config }
+        return (["GREETING": try ConfigValue("hello")].merging(own) { $1 }, 1)
     }
     func createBuild(_ request: BuildRequest, now: Timestamp) async throws(PaaSError) -> Build {
         try called("createBuild")
@@ -245,6 +250,7 @@ extension FakePaasd: BuildStore {
         return world.with { state in
             state.builds[id]?.state = .succeeded
             if state.app.buildpacks.isEmpty { state.app.buildpacks = state.buildpackPins[id] ?? [] }
+            state.manifest = slug.manifest
             if state.builds[id]?.options.buildOnly == true { return nil }
             let release = Release(
                 id: .random(), version: state.releases.count + 1, app: state.app.id, state: state.rollout,
@@ -427,12 +433,22 @@ extension FakePaasd: ContainerEngine {
         async throws(PaaSError) -> LogPage
     {
         try alive()
-        let from = after.flatMap { Int($0.value) } ?? 0
-        let all = world.with { state in instance.flatMap { state.output[$0] } ?? [] }
-        let lines = all.dropFirst(from).prefix(limit).map {
-            LogLine(time: Timestamp(microseconds: 0), source: .build, process: "build.1", text: $0)
+        // A place in the log of one run; of another run, reading begins with its first line.
+        let name = instance.map { "\($0)=" } ?? "="
+        let from = after.flatMap { $0.value.hasPrefix(name) ? Int($0.value.dropFirst(name.count)) : nil } ?? 0
+        let (all, isRun) = world.with { state in
+            (
+                instance.flatMap { state.output[$0] } ?? [],
+                state.runs.values.contains { $0.contains { $0.instance == instance } }
+            )
         }
-        return LogPage(lines: lines, next: LogCursor("\(from + lines.count)"))
+        let lines = all.dropFirst(from).prefix(limit).map {
+            LogLine(
+                time: Timestamp(microseconds: 0), source: isRun ? .app : .build,
+                process: isRun ? "release.1" : "build.1",
+                text: $0)
+        }
+        return LogPage(lines: lines, next: LogCursor("\(name)\(from + lines.count)"))
     }
     func removeLogs(app: AppID, epoch: Int64) async throws(PaaSError) {}
 }

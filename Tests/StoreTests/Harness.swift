@@ -96,11 +96,12 @@ struct Harness: Sendable {
     /// A build that succeeded, with its release still pending.
     func push(
         _ app: App, slug number: Int = 1, _ types: [String: String] = ["web": "./server"],
-        options: Build.Options = Build.Options()
+        options: Build.Options = Build.Options(), manifest: AppManifest? = nil
     ) async throws -> (build: Build, release: Release?) {
         let build = try await openBuild(app, options: options)
         try await store.startBuild(build.id, now: now())
-        let slug = try Self.slug(number, types)
+        var slug = try Self.slug(number, types)
+        slug.manifest = manifest
         _ = try await store.recordSlug(slug, evidence: Self.evidence(build), build: build.id)
         let release = try await store.completeBuild(build.id, slug: slug, portRange: Self.range, now: now())
         return (try await store.build(build.id), release)

@@ -33,7 +33,9 @@ struct ReleaseEndpoints: Sendable {
         guard let version = Int(text.hasPrefix("v") ? text.dropFirst() : text[...]), version > 0 else {
             throw PaaSError(.notFound, "\(app.name) has no release \(Names.quoted(text)); versions are whole numbers")
         }
-        return Reply.json(Shapes.release(try await dependencies.store.release(app.id, version: version), app: app))
+        let release = try await dependencies.store.release(app.id, version: version)
+        let runs = try await dependencies.store.releaseRuns(app.id, version: version)
+        return Reply.json(Shapes.release(release, runs: runs, app: app))
     }
 
     /// `{"rollback":3}`; `{"rollback":null}` for the last release that was current before this one; `{"slug":"sha256:…"}`;

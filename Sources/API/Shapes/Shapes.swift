@@ -90,6 +90,27 @@ enum Shapes {
         ])
     }
 
+    /// One release in full: with what it runs once.
+    static func release(_ release: Release, runs: [ReleaseRun], app: App) -> JSONValue {
+        guard case .object(var members) = Self.release(release, app: app) else { return .null }
+        members.append(Member("runs", .array(runs.map(run))))
+        return .object(members)
+    }
+
+    private static func run(_ run: ReleaseRun) -> JSONValue {
+        .object([
+            Member("name", .string(run.name)),
+            Member("kind", .string(run.kind.rawValue)),
+            Member("state", .string(run.state.rawValue)),
+            Member("command", .string(run.command)),
+            Member("exitCode", run.exitCode.map { .integer(Int64($0)) } ?? .null),
+            Member("reason", .text(run.reason)),
+            Member("output", .text(run.output)),
+            Member("startedAt", run.startedAt.map(time) ?? .null),
+            Member("finishedAt", run.finishedAt.map(time) ?? .null),
+        ])
+    }
+
     static func configState(_ status: ConfigStatus) -> String {
         if status.isRunning { return "running" }
         return switch status.releaseState {

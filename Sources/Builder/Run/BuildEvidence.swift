@@ -49,7 +49,8 @@ extension BuildRun {
             }
         }
         let stacks = try await step { () async throws(PaaSError) in try await parts.buildEngine.listStacks() }
-        let config = try await step { () async throws(PaaSError) in try await parts.store.buildConfig(app.id).vars }
+        var config = try await step { () async throws(PaaSError) in try await parts.store.buildConfig(app.id).vars }
+        if build.source.kind.isInRepository { config = try await firstConfig(config, build, app) }
         let settings = parts.settings
         let now = parts.now()
         let provenance = Provenance(

@@ -15,6 +15,10 @@ public struct BuildParts: Sendable {
     public var ports: @Sendable (AppID) async throws(PaaSError) -> [PortBinding]
     /// One release, to tell whether it is the first one that runs, and what it could run.
     public var release: @Sendable (AppID, Int) async throws(PaaSError) -> Release
+    /// What a release runs once, to show it to the pusher.
+    public var runs: @Sendable (AppID, Int) async throws(PaaSError) -> [ReleaseRun]
+    /// How many processes an app is to have, to tell what runs after its first release.
+    public var formation: @Sendable (AppID) async throws(PaaSError) -> Formation
     public var settings: Settings
     /// Environment of every build container besides what a build needs: proxy settings and the like. No secrets.
     public var environment: [String: String]
@@ -29,7 +33,9 @@ public struct BuildParts: Sendable {
         sources: any SourceRepositories, scheduler: any SchedulerWakeup, faults: any FaultInjector,
         log: any BuildLogStore, uploads: any UploadStore,
         ports: @escaping @Sendable (AppID) async throws(PaaSError) -> [PortBinding],
-        release: @escaping @Sendable (AppID, Int) async throws(PaaSError) -> Release, settings: Settings,
+        release: @escaping @Sendable (AppID, Int) async throws(PaaSError) -> Release,
+        runs: @escaping @Sendable (AppID, Int) async throws(PaaSError) -> [ReleaseRun],
+        formation: @escaping @Sendable (AppID) async throws(PaaSError) -> Formation, settings: Settings,
         environment: [String: String], version: String, epoch: Int64, now: @escaping @Sendable () -> Timestamp,
         logger: Logger
     ) {
@@ -43,6 +49,8 @@ public struct BuildParts: Sendable {
         self.uploads = uploads
         self.ports = ports
         self.release = release
+        self.runs = runs
+        self.formation = formation
         self.settings = settings
         self.environment = environment
         self.version = version

@@ -168,7 +168,8 @@ struct BuildRun: Sendable {
         try await step { () async throws(PaaSError) in
             try await parts.buildEngine.sealSource(build: id, uidSlot: app.uidSlot, epoch: parts.epoch)
         }
-        let spec = spec(build, app, config: config, submodules: submodules)
+        let merged = try await firstConfig(config, build, app)
+        let spec = spec(build, app, config: merged, submodules: submodules)
         _ = try await step { () async throws(PaaSError) in try await parts.engine.ensure(spec) }
     }
 
@@ -201,6 +202,7 @@ struct BuildRun: Sendable {
                 buildpack: report.displayName ?? "the buildpack")
         } catch { throw .failed(error) }
         for line in types.lines { await sayOnce(line) }
+        let manifest = try await manifest(for: types.commands, build, app)
         while !slugsChecked.isOpen {
             let version = slugsChecked.signal.version
             if !slugsChecked.isOpen { await slugsChecked.signal.wait(after: version, timeout: .milliseconds(500)) }
@@ -214,7 +216,7 @@ struct BuildRun: Sendable {
         await sayOnce("       Done: \(BuildWords.size(packed.imageBytes))")
         let slug = Slug(
             digest: packed.digest, stack: build.stack, sizeBytes: packed.sizeBytes, imageBytes: packed.imageBytes,
-            processTypes: types.commands, createdAt: parts.now())
+            processTypes: types.commands, manifest: manifest, createdAt: parts.now())
         let evidence = try await evidence(app, report)
         let comparison = try await step { () async throws(PaaSError) in
             try await parts.store.recordSlug(slug, evidence: evidence, build: id)

@@ -30,6 +30,8 @@ public struct Settings: Sendable {
     public var egressDeny: [String]
     /// `PAAS_BOOT_TIMEOUT_SECONDS`
     public var bootTimeoutSeconds: Int
+    /// `PAAS_RELEASE_TIMEOUT_SECONDS`: longest release phase, and longest postdeploy script.
+    public var releaseTimeoutSeconds: Int
     /// `PAAS_BUILD_TIMEOUT_SECONDS`
     public var buildTimeoutSeconds: Int
     /// `PAAS_BUILD_MEMORY_BYTES`
@@ -138,6 +140,7 @@ public struct Settings: Sendable {
         uidBase = UInt32(try integer("PAAS_UID_BASE", 2_000_000_000, 100_000...4_000_000_000))
         egressDeny = text("PAAS_EGRESS_DENY", "").split(separator: ",").map { String($0.trimmingWhitespace()) }
         bootTimeoutSeconds = Int(try integer("PAAS_BOOT_TIMEOUT_SECONDS", 60, 1...3600))
+        releaseTimeoutSeconds = Int(try integer("PAAS_RELEASE_TIMEOUT_SECONDS", 3600, 1...86_400))
         buildTimeoutSeconds = Int(try integer("PAAS_BUILD_TIMEOUT_SECONDS", 1500, 5...86_400))
         buildMemoryBytes = try integer("PAAS_BUILD_MEMORY_BYTES", 2 << 30, (64 << 20)...(1 << 44))
         buildDiskBytes = try integer("PAAS_BUILD_DISK_BYTES", 6 << 30, (64 << 20)...(1 << 44))

@@ -53,6 +53,8 @@ public protocol ControlStore: Sendable {
     /// Newest first.
     func releases(_ app: AppID, limit: Int, before: Int?) async throws(PaaSError) -> [Release]
     func release(_ app: AppID, version: Int) async throws(PaaSError) -> Release
+    /// What the release runs once: its release phase, then its postdeploy script. Empty for a release that has neither.
+    func releaseRuns(_ app: AppID, version: Int) async throws(PaaSError) -> [ReleaseRun]
     /// A new release with the slug and the config of `version`; nil: of the last release that was current before this one.
     func rollback(_ app: AppID, to version: Int?, actor: Principal, now: Timestamp) async throws(PaaSError) -> (
         release: Release, operation: Operation

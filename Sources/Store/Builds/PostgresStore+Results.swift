@@ -13,7 +13,8 @@ extension PostgresStore {
             try session.run(
                 """
                 update builds set slug = \(slug.digest), process_types = \(JSON(slug.processTypes)),
-                    compared = \(comparison.map { JSON($0) }) where id = \(id)
+                    manifest = \(slug.manifest.map { JSON($0) }), compared = \(comparison.map { JSON($0) })
+                where id = \(id)
                 """)
             let provenance = JSON(evidence.provenance)
             try session.run(
@@ -34,7 +35,8 @@ extension PostgresStore {
     public func completeBuild(_ id: BuildID, slug: Slug, portRange: ClosedRange<UInt16>, now: Timestamp)
         async throws(PaaSError) -> Release?
     {
-        try await write(now: now) { transaction in
+        let sealer = sealer
+        return try await write(now: now) { transaction in
             let session = transaction.session
             let (build, app) = try transaction.lockBuild(id)
             if build.state == .succeeded {
@@ -48,9 +50,13 @@ extension PostgresStore {
             try transaction.writeSlug(slug)
             var release: Release?
             if !build.options.buildOnly {
+                let config = try transaction.applyManifest(
+                    slug.manifest, app: app, types: slug.processTypes, sealer: sealer, portRange: portRange,
+                    actor: build.createdBy)
                 let recipe = ReleaseRecipe(
                     slug: slug.digest, stack: slug.stack, commit: build.source.commit,
-                    processTypes: slug.processTypes, configVersion: app.configVersion,
+                    processTypes: slug.processTypes, manifest: slug.manifest?.release ?? ReleaseManifest(),
+                    configVersion: config,
                     description: Self.describe(build), createdBy: build.createdBy)
                 release = try transaction.createRelease(recipe, app: app, operation: .release, portRange: portRange)
                     .release
@@ -60,7 +66,7 @@ extension PostgresStore {
             try session.run(
                 """
                 update builds set state = 'succeeded', slug = \(slug.digest),
-                    process_types = \(JSON(slug.processTypes)), release = \(release?.version), ref_moved = \(refMoved), finished_at = \(now), started_at = coalesce(started_at, \(now))
+                    process_types = \(JSON(slug.processTypes)), manifest = \(slug.manifest.map { JSON($0) }), release = \(release?.version), ref_moved = \(refMoved), finished_at = \(now), started_at = coalesce(started_at, \(now))
                 where id = \(id)
                 """)
             if let operation = build.operation { try transaction.closeOperation(operation, .completed) }

@@ -70,6 +70,7 @@ extension PostgresStore {
     public func promote(_ id: AppID, from source: String, actor: Principal, now: Timestamp) async throws(PaaSError) -> (
         release: Release, operation: Operation
     ) {
+        let sealer = sealer
         let portRange = portRange
         return try await write(now: now) { transaction in
             let session = transaction.session
@@ -100,9 +101,13 @@ extension PostgresStore {
                 where app_id = \(from.id) and slug = \(release.slug)
                 on conflict (app_id, slug) do nothing
                 """)
+            let config = try transaction.applyManifest(
+                try transaction.manifest(of: release.slug, app: from), app: app, types: release.processTypes,
+                sealer: sealer, portRange: portRange, actor: actor.name)
             let recipe = ReleaseRecipe(
                 slug: release.slug, stack: release.stack, commit: release.commit, processTypes: release.processTypes,
-                configVersion: app.configVersion, description: "Promote \(from.name) v\(version)", createdBy: actor.name)
+                manifest: release.manifest, configVersion: config,
+                description: "Promote \(from.name) v\(version)", createdBy: actor.name)
             return try transaction.createRelease(recipe, app: app, operation: .release, portRange: portRange)
         }
     }

@@ -3,7 +3,7 @@ import Domain
 
 struct Releases: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "List releases.", subcommands: [List.self, Info.self], defaultSubcommand: List.self)
+        abstract: "List releases.", subcommands: [List.self, Info.self, Output.self], defaultSubcommand: List.self)
 
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "List the newest releases of an app.")
@@ -55,12 +55,54 @@ struct Releases: AsyncParsableCommand {
             for type in json["processTypes"]?.members ?? [] {
                 Console.print(Console.safe("  \(type.name): \(type.value.stringValue ?? "?")"))
             }
+            for run in json["runs"]?.arrayValue ?? [] { Console.print(Console.safe(Self.line(run))) }
             if let text = json["output"]?.stringValue, !text.isEmpty {
                 Console.print("")
-                for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
-                    Console.print(Console.safe(String(line)))
-                }
+                Releases.print(lines: text)
             }
+        }
+
+        /// `release.7: failed, exit code 1, release.7 exited with status 1`
+        static func line(_ run: JSONValue) -> String {
+            var line = "  \(run.text("name")): \(run.text("state"))"
+            if let code = run["exitCode"]?.integerValue { line += ", exit code \(code)" }
+            if let reason = run["reason"]?.stringValue { line += ", \(reason)" }
+            return line
+        }
+    }
+
+    struct Output: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Print what the release phase of a release wrote, or its postdeploy script.")
+        @Argument(help: "As in v3.") var version: String
+        @Flag(help: "Of the postdeploy script.") var postdeploy = false
+        @OptionGroup var app: AppOption
+        @OptionGroup var connection: ConnectionOptions
+        @OptionGroup var output: JSONOption
+
+        func run() async throws {
+            let number = try Releases.number(version)
+            let name = try app.name()
+            let json = try await connection.session().client().get("/api/v1/apps/\(name)/releases/\(number)")
+            let kind = postdeploy ? "postdeploy" : "release"
+            guard let run = json["runs"]?.arrayValue?.first(where: { $0.text("kind") == kind }) else {
+                let what = postdeploy ? "postdeploy script" : "release phase"
+                throw Failure("v\(number) of \(name) has no \(what); see: paasctl releases info v\(number) -a \(name)")
+            }
+            if output.isJSON { return Console.print(json: run) }
+            guard let text = run["output"]?.stringValue else {
+                return Console.note(
+                    "\(run.text("name")) is \(run.text("state")); its lines so far: paasctl logs -p \(run.text("name")) -a \(name)"
+                )
+            }
+            if !text.isEmpty { Releases.print(lines: text) }
+            Console.note(Info.line(run))
+        }
+    }
+
+    private static func print(lines text: String) {
+        for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
+            Console.print(Console.safe(String(line)))
         }
     }
 

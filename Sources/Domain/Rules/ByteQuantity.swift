@@ -1,13 +1,11 @@
-import Domain
-
 /// Amounts of memory as users write them: `256Mi`, `1Gi`, `512M`, or plain bytes.
-enum ByteQuantity {
+public enum ByteQuantity {
     private static let units: [(suffix: String, factor: Int64)] = [
         ("Gi", 1 << 30), ("Mi", 1 << 20), ("Ki", 1 << 10), ("G", 1_000_000_000), ("M", 1_000_000), ("k", 1000),
     ]
 
     /// The shortest exact form in binary units.
-    static func text(_ bytes: Int64) -> String {
+    public static func text(_ bytes: Int64) -> String {
         for unit in units.prefix(3) where bytes != 0 && bytes % unit.factor == 0 {
             return "\(bytes / unit.factor)\(unit.suffix)"
         }
@@ -15,7 +13,7 @@ enum ByteQuantity {
     }
 
     /// Nil for anything that is no whole, positive amount.
-    static func parse(_ text: String) -> Int64? {
+    public static func parse(_ text: String) -> Int64? {
         for unit in units where text.hasSuffix(unit.suffix) {
             guard let count = digits(text.dropLast(unit.suffix.count)) else { return nil }
             let (bytes, overflow) = count.multipliedReportingOverflow(by: unit.factor)
