@@ -35,6 +35,7 @@ public struct APIDependencies: Sendable {
     public var tickets: PushTickets
     /// The platform's own, by name; empty: not known.
     public var buildpacks: [BuildpackInfo]
+    public var gitBudget: GitRequestBudget
     public var ports: PortCapabilities
     public var settings: Settings
     /// The epoch of this paasd, for calls of the engine.
@@ -46,6 +47,8 @@ public struct APIDependencies: Sendable {
     /// Told of the releases and formations that the API records.
     public var faults: any FaultInjector
     public var clock: @Sendable () -> Timestamp
+    /// What the removal of old things did, for the metrics; nil where nothing is removed.
+    public var retention: (any RetentionStatus)?
 
     public init(
         store: any ControlStore, engine: any ContainerEngine, buildEngine: any BuildEngine, builds: any BuildService,
@@ -55,7 +58,8 @@ public struct APIDependencies: Sendable {
         ports: PortCapabilities = PortCapabilities(), settings: Settings, epoch: Int64,
         adminTokenHash: [UInt8]? = nil,
         streamRecheckSeconds: Double = 5,
-        faults: any FaultInjector = NoFaults(), clock: @escaping @Sendable () -> Timestamp = { Timestamp.now() }
+        faults: any FaultInjector = NoFaults(), clock: @escaping @Sendable () -> Timestamp = { Timestamp.now() },
+        retention: (any RetentionStatus)? = nil
     ) {
         self.store = store
         self.engine = engine
@@ -69,6 +73,7 @@ public struct APIDependencies: Sendable {
         self.status = status
         self.tickets = tickets
         self.buildpacks = buildpacks
+        gitBudget = GitRequestBudget(perHour: settings.gitRequestsPerHour)
         self.ports = ports
         self.settings = settings
         self.epoch = epoch
@@ -76,5 +81,6 @@ public struct APIDependencies: Sendable {
         self.streamRecheckSeconds = streamRecheckSeconds
         self.faults = faults
         self.clock = clock
+        self.retention = retention
     }
 }

@@ -93,6 +93,7 @@ public struct APIServer: Sendable {
             + ProcessEndpoints(dependencies: dependencies).routes + PortEndpoints(dependencies: dependencies).routes
             + LogEndpoints(dependencies: dependencies).routes + EventEndpoints(dependencies: dependencies).routes
             + AdministrationEndpoints(dependencies: dependencies).routes
+            + KeyEndpoints(dependencies: dependencies).routes
             + PlatformEndpoints(dependencies: dependencies, stackBuilds: stackBuilds).routes
             + MetricsEndpoint(dependencies: dependencies, counter: counter).routes
         return APIResponder(

@@ -134,6 +134,15 @@ public actor BuildCoordinator: BuildService {
     public func log(_ build: BuildID, follow: Bool) async throws(PaaSError) -> AsyncThrowingStream<String, any Error> {
         let known = try await parts.store.build(build)
         let progress = follow ? try await attach(known) : nil
+        // Every build says something at its end.
+        if known.state.isFinal, progress == nil, try await parts.log.read(build, from: .start, limit: 1).lines.isEmpty {
+            let line =
+                " !     The log of build \(known.number) is no longer kept (PAAS_RETAIN_BUILD_LOGS, PAAS_RETAIN_LOG_DAYS)."
+            return AsyncThrowingStream { continuation in
+                continuation.yield(line)
+                continuation.finish()
+            }
+        }
         let reader = BuildLogReader(log: parts.log, build: build, fromLine: 0, progress: progress)
         return AsyncThrowingStream {
             if let line = try await reader.next() { return line }
@@ -285,6 +294,7 @@ public actor BuildCoordinator: BuildService {
     }
 
     private func ended(_ id: BuildID, _ progress: BuildProgress) {
+        parts.buildEnded.raise()
         // It may have been taken up anew since its end was told.
         guard driven[id] === progress else { return }
         tasks[id] = nil

@@ -119,6 +119,12 @@ public final class GitClient: SourceRepositories, GitTransport {
                 app: app, service: service, advertise: false, protocolVersion: protocolVersion, ticket: ticket))
     }
 
+    public func session(app: AppID, service: GitService, ticket: String?) async throws(PaaSError) -> any GitExchange {
+        try await open(
+            GitExchangeCall(
+                app: app, service: service, advertise: false, protocolVersion: nil, ticket: ticket, isSession: true))
+    }
+
     private func open(_ call: GitExchangeCall) async throws(PaaSError) -> any GitExchange {
         let socket = socket
         let request = try GitWire.encode(GitCall.exchange(call))

@@ -11,8 +11,8 @@ struct PaasCtl: AsyncParsableCommand {
             Data goes to standard output, messages to standard error. Exit code: 0 done, 1 refused or failed, 2 wrong usage.
             """,
         subcommands: [
-            Login.self, WhoAmI.self, Logout.self, Apps.self, Git.self, GitCredential.self, Scale.self, Processes.self,
-            Config.self, Ports.self, Builds.self, Buildpacks.self, Slugs.self, Releases.self, Rollback.self, Promote.self,
+            Login.self, WhoAmI.self, Logout.self, Apps.self, Git.self, GitCredential.self, Keys.self, Scale.self,
+            Processes.self,            Config.self, Ports.self, Builds.self, Buildpacks.self, Slugs.self, Releases.self, Rollback.self, Promote.self,
             Logs.self, Spaces.self, Tokens.self,
             Events.self, Operations.self, Nodes.self, Stacks.self, Doctor.self, Status.self,
         ])

@@ -18,6 +18,7 @@ final class FakeStore: ControlStore {
         var events: [Event] = []
         var processes: [ProcessInstance] = []
         var rollbacks: [Int?] = []
+        var keys: [AccessKey] = []
         var deletions: [Timestamp?] = []
         var outdated: ConfigStatus?
         var patches: [AppPatch] = []
@@ -61,6 +62,25 @@ final class FakeStore: ControlStore {
     }
     func tokens() async throws(PaaSError) -> [AccessToken] { [] }
     func revokeToken(_ id: TokenID, actor: Principal, now: Timestamp) async throws(PaaSError) {}
+    func keys(for principal: Principal) async throws(PaaSError) -> [AccessKey] {
+        state.withLock { $0.keys.filter { $0.token == principal.token || principal.mayAdministrate } }
+    }
+    func addKey(_ key: AccessKey, line: String, actor: Principal, now: Timestamp) async throws(PaaSError) -> AccessKey {
+        let added = state.withLock { state in
+            let isNew = !state.keys.contains { $0.fingerprint == key.fingerprint }
+            if isNew { state.keys.append(key) }
+            return isNew
+        }
+        guard added else { throw PaaSError(.conflict, "you have added this key already; see: paasctl keys") }
+        return key
+    }
+    func removeKey(_ id: KeyID, actor: Principal, now: Timestamp) async throws(PaaSError) {
+        let known = try await keys(for: actor).contains { $0.id == id }
+        guard known else { throw PaaSError(.notFound, "there is no key \(id); see: paasctl keys") }
+        state.withLock { $0.keys.removeAll { $0.id == id } }
+    }
+    func keyHolder(fingerprint: [UInt8], now: Timestamp) async throws(PaaSError) -> KeyHolder? { nil }
+    func keyHolder(_ id: KeyID, now: Timestamp) async throws(PaaSError) -> KeyHolder? { nil }
     func spaces(for principal: Principal) async throws(PaaSError) -> [Space] { [] }
     func putSpace(name: String, actor: Principal, now: Timestamp) async throws(PaaSError) -> (
         space: Space, created: Bool

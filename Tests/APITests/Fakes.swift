@@ -40,12 +40,14 @@ final class FakeEngine: ContainerEngine, BuildEngine {
     func packSlug(build: BuildID, uidSlot: Int, limitBytes: Int64, epoch: Int64) async throws(PaaSError) -> PackedSlug {
         throw no()
     }
+    func abandonWork(build: BuildID, epoch: Int64) async throws(PaaSError) { throw no() }
     func finishBuildVolume(build: BuildID, app: AppID, keepCache: Bool, epoch: Int64) async throws(PaaSError) {
         throw no()
     }
     func listBuildVolumes() async throws(PaaSError) -> [BuildID] { [] }
     func listSlugs() async throws(PaaSError) -> [SlugDigest] { [] }
     func removeSlug(_ digest: SlugDigest, epoch: Int64) async throws(PaaSError) { throw no() }
+    func listCaches() async throws(PaaSError) -> [BuildCache] { [] }
     func removeCache(app: AppID, epoch: Int64) async throws(PaaSError) { throw no() }
     func listStacks() async throws(PaaSError) -> [StackInfo] {
         [StackInfo(name: "debian-13", state: .ready, runImageBytes: 1, buildImageBytes: 2, digest: "sha256:x")]
@@ -227,6 +229,9 @@ final class FakeGit: GitTransport {
     func serve(app: AppID, service: GitService, protocolVersion: String?, ticket: String?) async throws(PaaSError)
         -> any GitExchange
     { make(ticket) }
+    func session(app: AppID, service: GitService, ticket: String?) async throws(PaaSError) -> any GitExchange {
+        make(ticket)
+    }
     private func make(_ ticket: String?) -> FakeExchange {
         let exchange = FakeExchange(replies: replies, failure: failure)
         exchanges.withLock { $0.append(exchange) }
@@ -279,6 +284,7 @@ final class FakeFeed: RoutingFeed {
 
 struct FakeStatus: StatusSource {
     var version: String { "0.0.0" }
+    var ssh: SSHAddress? { SSHAddress(url: "ssh://paas-ssh@127.0.0.1:7022", hostKey: "SHA256:abc") }
     func components() async -> [ComponentStatus] { [ComponentStatus(name: "paasd", state: .up)] }
     func doctor() async throws(PaaSError) -> [DoctorCheck] { [DoctorCheck(name: "kernel", state: .ok, found: "6.18")] }
 }

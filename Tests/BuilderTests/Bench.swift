@@ -52,28 +52,31 @@ final class Bench: Sendable {
     var principal: Principal { Principal(token: .random(), name: "dev", role: .developer, space: nil) }
 
     func coordinator(_ paasd: FakePaasd, uploads other: FileUploads? = nil) throws -> BuildCoordinator {
+        BuildCoordinator(try parts(paasd, uploads: other))
+    }
+
+    func parts(_ paasd: FakePaasd, uploads other: FileUploads? = nil) throws -> BuildParts {
         let world = world
-        return BuildCoordinator(
-            BuildParts(
-                store: paasd, engine: paasd, buildEngine: paasd, sources: paasd, scheduler: paasd, faults: paasd,
-                log: log, uploads: other ?? uploads,
-                ports: { (_) async throws(PaaSError) in world.with { $0.ports } },
-                release: { (_, version) async throws(PaaSError) in
-                    guard let release = world.with({ $0.releases[version] }) else { throw PaaSError(.notFound, "none") }
-                    return release
-                },
-                runs: { (_, version) async throws(PaaSError) in world.with { $0.runs[version] ?? [] } },
-                formation: { (_) async throws(PaaSError) in
-                    world.with { state in
-                        state.formation
-                            ?? FormationEntry.initial(
-                                processTypes: state.releases.values.flatMap { Array($0.processTypes.keys) })
-                    }
-                },
-                settings: try Settings(
-                    environment: ["PAAS_BUILD_CONCURRENCY": "1", "PAAS_BUILDPACK_DIRS": "/srv/packs"], file: ""),
-                environment: [:], version: "1.2.3", epoch: 1, now: { Timestamp(microseconds: 1) },
-                logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }))
+        return BuildParts(
+            store: paasd, engine: paasd, buildEngine: paasd, sources: paasd, scheduler: paasd, faults: paasd,
+            log: log, uploads: other ?? uploads,
+            ports: { (_) async throws(PaaSError) in world.with { $0.ports } },
+            release: { (_, version) async throws(PaaSError) in
+                guard let release = world.with({ $0.releases[version] }) else { throw PaaSError(.notFound, "none") }
+                return release
+            },
+            runs: { (_, version) async throws(PaaSError) in world.with { $0.runs[version] ?? [] } },
+            formation: { (_) async throws(PaaSError) in
+                world.with { state in
+                    state.formation
+                        ?? FormationEntry.initial(
+                            processTypes: state.releases.values.flatMap { Array($0.processTypes.keys) })
+                }
+            },
+            settings: try Settings(
+                environment: ["PAAS_BUILD_CONCURRENCY": "1", "PAAS_BUILDPACK_DIRS": "/srv/packs"], file: ""),
+            environment: [:], version: "1.2.3", epoch: 1, now: { Timestamp(microseconds: 1) },
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }
 
     /// Runs `body` with a coordinator that drives builds meanwhile.

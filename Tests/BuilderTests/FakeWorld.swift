@@ -16,8 +16,18 @@ final class FakeWorld: Sendable {
         var pins: Set<BuildID> = []
         var head: String?
         var volumes: Set<BuildID> = []
+        var abandoned: Set<BuildID> = []
+        /// Packing takes until the build is abandoned.
+        var packsForever = false
+        var caches: Set<AppID> = []
+        /// A checkout never ends.
+        var checksOutForever = false
         var keptCaches: [Bool] = []
         var slugFiles: Set<SlugDigest> = []
+        /// How often a slug's file goes right before its row is written.
+        var slugFilesToLose = 0
+        /// Slugs that a process has mounted.
+        var slugsInUse: Set<SlugDigest> = []
         var repositories: [AppID] = []
         var containers: [InstanceID: ContainerObservation] = [:]
         var output: [InstanceID: [String]] = [:]
@@ -26,6 +36,7 @@ final class FakeWorld: Sendable {
             "app/Procfile": "web: ./run\n", "result/build.json": FakeWorld.report(),
             "result/sbom.cdx.json": #"{"bomFormat":"CycloneDX","specVersion":"1.5"}"#,
         ]
+        var config: [String: String] = ["GREETING": "hello"]
         var stacks: [StackInfo] = []
         /// What `recordSlug` compares with.
         var comparison: Build.Comparison?
@@ -49,7 +60,6 @@ final class FakeWorld: Sendable {
         var runs: [Int: [ReleaseRun]] = [:]
         /// Nil: as without app.json.
         var formation: Formation?
-        var config: ConfigVars = [:]
         /// What the last completed build found in app.json.
         var manifest: AppManifest?
         /// Calls that are not answered now, by name.
@@ -152,8 +162,9 @@ extension FakePaasd: BuildStore {
     }
     func buildConfig(_ app: AppID) async throws(PaaSError) -> (vars: ConfigVars, version: Int) {
         try alive()
-        let own = world.with { $0.config }
-        return (["GREETING": try ConfigValue("hello")].merging(own) { $1 }, 1)
+        var vars: ConfigVars = ["GREETING": try ConfigValue("hello")]
+        for (name, value) in world.with({ $0.config }) { vars[name] = try ConfigValue(value) }
+        return (vars, 1)
     }
     func createBuild(_ request: BuildRequest, now: Timestamp) async throws(PaaSError) -> Build {
         try called("createBuild")
@@ -235,8 +246,12 @@ extension FakePaasd: BuildStore {
         return world.with { $0.cancelled.contains(id) }
     }
     func recordSlug(_ slug: Slug, evidence: SlugEvidence, build: BuildID) async throws(PaaSError) -> Build.Comparison? {
-        try alive()
+        try called("recordSlug")
         return world.with {
+            if $0.slugFilesToLose > 0 {
+                $0.slugFilesToLose -= 1
+                $0.slugFiles.remove(slug.digest)
+            }
             $0.slugRows.insert(slug.digest)
             $0.builds[build]?.slug = slug.digest
             $0.evidence.append(evidence)
@@ -328,8 +343,12 @@ extension FakePaasd: SourceRepositories {
     func checkout(app: AppID, commit: String, into directory: String, limitBytes: Int64, keeping: KeptHistory?)
         async throws(PaaSError)
     {
-        try alive()
+        try called("checkout")
         world.with { $0.sourceSteps.append("checkout") }
+        while world.with({ $0.checksOutForever }) {
+            if isDead { return }
+            await Task.detached { _ = try? await Task.sleep(for: .milliseconds(5)) }.value
+        }
     }
     func updateRef(app: AppID, ref: String, old: String?, new: String) async throws(PaaSError) {
         try called("updateRef")
@@ -368,10 +387,18 @@ extension FakePaasd: BuildEngine {
         return world.with { $0.files[path].map { Array($0.utf8.prefix(limit)) } }
     }
     func packSlug(build: BuildID, uidSlot: Int, limitBytes: Int64, epoch: Int64) async throws(PaaSError) -> PackedSlug {
-        try alive()
+        try called("packSlug")
+        while world.with({ $0.packsForever && !$0.abandoned.contains(build) }) {
+            do { try await Task.sleep(for: .milliseconds(5)) } catch { break }
+        }
+        if world.with({ $0.abandoned.contains(build) }) { throw PaaSError(.cancelled, "abandoned") }
         guard let digest = FakeWorld.digest else { throw PaaSError(.internal, "digest") }
         _ = world.with { $0.slugFiles.insert(digest) }
         return PackedSlug(digest: digest, sizeBytes: 1000, imageBytes: 2048, files: 3)
+    }
+    func abandonWork(build: BuildID, epoch: Int64) async throws(PaaSError) {
+        try called("abandonWork")
+        _ = world.with { $0.abandoned.insert(build) }
     }
     func finishBuildVolume(build: BuildID, app: AppID, keepCache: Bool, epoch: Int64) async throws(PaaSError) {
         try called("finishBuildVolume")
@@ -384,9 +411,19 @@ extension FakePaasd: BuildEngine {
     }
     func removeSlug(_ digest: SlugDigest, epoch: Int64) async throws(PaaSError) {
         try called("removeSlug \(digest)")
+        if world.with({ $0.slugsInUse.contains(digest) }) { throw PaaSError(.conflict, "in use") }
         _ = world.with { $0.slugFiles.remove(digest) }
     }
-    func removeCache(app: AppID, epoch: Int64) async throws(PaaSError) { try alive() }
+    func listCaches() async throws(PaaSError) -> [BuildCache] {
+        try called("listCaches")
+        return world.with {
+            $0.caches.sorted { $0.uuid.description < $1.uuid.description }.map { BuildCache(app: $0, bytes: 7) }
+        }
+    }
+    func removeCache(app: AppID, epoch: Int64) async throws(PaaSError) {
+        try called("removeCache")
+        _ = world.with { $0.caches.remove(app) }
+    }
     func listStacks() async throws(PaaSError) -> [StackInfo] { world.with { $0.stacks } }
     func buildStack(_ name: String, epoch: Int64) async throws(PaaSError) {}
 }

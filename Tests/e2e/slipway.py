@@ -49,6 +49,7 @@ class Platform:
         self.metrics_port = 17090 + offset * 100
         # What an operator offers to builds.
         self.buildpacks = self.root / "buildpacks"
+        self.ssh_port = 17022 + offset * 100
         self.env = {
             **{k: v for k, v in os.environ.items() if not k.startswith("PAAS_")},
             # Not the settings of a platform that is installed here.
@@ -57,6 +58,7 @@ class Platform:
             "PAAS_RUN_DIR": str(self.run),
             "PAAS_INSTANCE": self.instance,
             "PAAS_API_ADDRESS": f"127.0.0.1:{self.api_port}",
+            "PAAS_SSH_ADDRESS": f"127.0.0.1:{self.ssh_port}",
             "PAAS_ROUTER_METRICS_ADDRESS": f"127.0.0.1:{self.metrics_port}",
             "PAAS_PORT_RANGE": f"{self.port_range[0]}-{self.port_range[1]}",
             "PAAS_SUBNETS": f"10.{221 + offset}.0.0/16,fd5a:1b{0xd0 + offset:02x}::/48",
@@ -202,7 +204,7 @@ class Platform:
         low, high = self.port_range
         for line in subprocess.run(["ss", "-Hltunp"], capture_output=True, text=True).stdout.splitlines():
             port = int(line.split()[4].rsplit(":", 1)[1])
-            if low <= port <= high or port in (self.api_port, self.metrics_port):
+            if low <= port <= high or port in (self.api_port, self.metrics_port, self.ssh_port):
                 left.append(f"listening {line}")
         if self.run.exists():
             left.append(f"directory {self.run}")

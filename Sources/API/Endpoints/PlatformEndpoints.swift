@@ -90,12 +90,18 @@ struct PlatformEndpoints: Sendable {
                                 .init("detail", .text($0.detail)),
                             ])
                         })),
+                .init("ssh", Self.ssh(dependencies.status.ssh)),
                 .init("apps", .integer(counts?.apps)), .init("processesUp", .integer(counts?.processesUp)),
                 .init("processesWanted", .integer(counts?.processesWanted)),
                 .init("activeBuilds", .integer(counts?.activeBuilds)),
                 // Apps that do not run the config that they were given.
                 .init("outdatedConfigs", found.map { .array($0.outdated.map(Shapes.config)) } ?? .null),
             ]))
+    }
+
+    private static func ssh(_ address: SSHAddress?) -> JSONValue {
+        guard let address else { return .null }
+        return .object([.init("url", .string(address.url)), .init("hostKey", .text(address.hostKey))])
     }
 
     /// Nil while the database is away: the status is what tells so.

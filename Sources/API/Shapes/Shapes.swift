@@ -68,6 +68,7 @@ enum Shapes {
             Member("app", .string(app.name)),
             Member("state", .string(release.state.rawValue)),
             Member("slug", .string(release.slug.description)),
+            Member("slugRemoved", .bool(release.slugRemoved)),
             Member("commit", .text(release.commit)),
             Member("processTypes", .map(release.processTypes)),
             Member("configVersion", .integer(release.configVersion)),
@@ -237,6 +238,17 @@ enum Shapes {
         ]
         if let secret { members.append(Member("token", .string(secret))) }
         return .object(members)
+    }
+
+    static func key(_ key: AccessKey) -> JSONValue {
+        .object([
+            Member("id", .string(key.id.description)),
+            Member("name", .string(key.name)),
+            Member("type", .string(key.type)),
+            Member("fingerprint", .string(KeyFingerprint.text(key.fingerprint))),
+            Member("token", .string(key.token.description)),
+            Member("createdAt", time(key.createdAt)),
+        ])
     }
 
     static func stack(_ stack: StackInfo, state: StackInfo.State, error: ErrorReport?) -> JSONValue {

@@ -27,6 +27,10 @@ public struct BuildParts: Sendable {
     public var epoch: Int64
     public var now: @Sendable () -> Timestamp
     public var logger: Logger
+    /// See `SlugLock`.
+    let slugLock = SlugLock()
+    /// Raised when a build has ended.
+    let buildEnded = Signal()
 
     public init(
         store: any BuildStore, engine: any ContainerEngine, buildEngine: any BuildEngine,

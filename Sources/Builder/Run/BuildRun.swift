@@ -145,13 +145,13 @@ struct BuildRun: Sendable {
         }
         // A volume of an earlier try may hold half a checkout.
         if adopted { try await removeVolume(app.id, keepCache: false) }
-        let directory = try await step { () async throws(PaaSError) in
+        let directory = try await engineStep { () async throws(PaaSError) in
             try await parts.buildEngine.createBuildVolume(
                 build: id, app: app.id, uidSlot: app.uidSlot, sizeBytes: settings.buildDiskBytes,
                 clearCache: build.options.clearCache, epoch: parts.epoch)
         }
         if let commit {
-            try await step { () async throws(PaaSError) in
+            try await looseStep { () async throws(PaaSError) in
                 try await parts.sources.checkout(
                     app: app.id, commit: commit, into: directory, limitBytes: settings.checkoutLimitBytes,
                     keeping: switches.keptHistory(of: build.source))
@@ -168,8 +168,7 @@ struct BuildRun: Sendable {
         try await step { () async throws(PaaSError) in
             try await parts.buildEngine.sealSource(build: id, uidSlot: app.uidSlot, epoch: parts.epoch)
         }
-        let merged = try await firstConfig(config, build, app)
-        let spec = spec(build, app, config: merged, submodules: submodules)
+        let spec = spec(build, app, config: try await firstConfig(config, build, app), submodules: submodules)
         _ = try await step { () async throws(PaaSError) in try await parts.engine.ensure(spec) }
     }
 
@@ -208,24 +207,43 @@ struct BuildRun: Sendable {
             if !slugsChecked.isOpen { await slugsChecked.signal.wait(after: version, timeout: .milliseconds(500)) }
             try await check()
         }
-        await sayOnce("-----> Compressing...")
-        let packed = try await step { () async throws(PaaSError) in
-            try await parts.buildEngine.packSlug(
-                build: id, uidSlot: app.uidSlot, limitBytes: parts.settings.slugLimitBytes, epoch: parts.epoch)
-        }
-        await sayOnce("       Done: \(BuildWords.size(packed.imageBytes))")
-        let slug = Slug(
-            digest: packed.digest, stack: build.stack, sizeBytes: packed.sizeBytes, imageBytes: packed.imageBytes,
-            processTypes: types.commands, manifest: manifest, createdAt: parts.now())
         let evidence = try await evidence(app, report)
-        let comparison = try await step { () async throws(PaaSError) in
-            try await parts.store.recordSlug(slug, evidence: evidence, build: id)
+        await sayOnce("-----> Compressing...")
+        for _ in 0..<Self.packings {
+            let packed = try await engineStep { () async throws(PaaSError) in
+                try await parts.buildEngine.packSlug(
+                    build: id, uidSlot: app.uidSlot, limitBytes: parts.settings.slugLimitBytes, epoch: parts.epoch)
+            }
+            let slug = Slug(
+                digest: packed.digest, stack: build.stack, sizeBytes: packed.sizeBytes, imageBytes: packed.imageBytes,
+                processTypes: types.commands, manifest: manifest, createdAt: parts.now())
+            guard let kept = try await keep(slug, evidence) else { continue }
+            await sayOnce("       Done: \(BuildWords.size(packed.imageBytes))")
+            if let comparison = kept.comparison, build.source.kind != .push {
+                for line in BuildWords.comparison(slug.digest, comparison) { await sayOnce(line) }
+            }
+            parts.faults.reached(.slugStored)
+            return slug
         }
-        if let comparison, build.source.kind != .push {
-            for line in BuildWords.comparison(slug.digest, comparison) { await sayOnce(line) }
+        throw .failed(PaaSError(.internal, "the slug's file goes again and again", source: .platform))
+    }
+
+    /// How often a slug is packed whose file goes while it becomes the build's.
+    private static let packings = 3
+
+    private struct KeptSlug {
+        var comparison: Build.Comparison?
+    }
+
+    /// Records the slug. - Returns: nil if its file went meanwhile: an equal one was there, which nothing needed.
+    private func keep(_ slug: Slug, _ evidence: SlugEvidence) async throws(BuildStop) -> KeptSlug? {
+        try await step { () async throws(PaaSError) in
+            try await parts.slugLock.withLock { () async throws(PaaSError) in
+                let comparison = try await parts.store.recordSlug(slug, evidence: evidence, build: id)
+                return try await parts.buildEngine.listSlugs().contains(slug.digest)
+                    ? KeptSlug(comparison: comparison) : nil
+            }
         }
-        parts.faults.reached(.slugStored)
-        return slug
     }
 
     // MARK: Step 4
@@ -281,15 +299,14 @@ struct BuildRun: Sendable {
         do throws(BuildStop) {
             // Before the end is recorded: the app's next build must not run beside this one.
             try await persist { () async throws(PaaSError) in
-                try await parts.engine.stop(container, graceSeconds: state == .cancelled ? Self.cancelGraceSeconds : 0, epoch: parts.epoch)
+                try await parts.engine.stop(
+                    container, graceSeconds: state == .cancelled ? Self.cancelGraceSeconds : 0, epoch: parts.epoch)
             }
         } catch {
             guard case .failed(let reason) = error else { throw error }
             logger.warning("a build container is left to the sweep", metadata: ["error": "\(ErrorChain(reason))"])
         }
-        for line in BuildWords.error(error.message.prefix(1).uppercased() + error.message.dropFirst()) {
-            await say(line)
-        }
+        for line in BuildWords.error(BuildWords.sentence(error.message)) { await say(line) }
         if state == .failed { await say(" !     Build \(build.number) failed; \(try await whatGoesOn(build.app)).") }
         try await persist { () async throws(PaaSError) in
             if try await parts.store.build(id).state.isFinal { return }

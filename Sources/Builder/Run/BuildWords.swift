@@ -35,6 +35,12 @@ enum BuildWords {
         message.split(separator: "\n", omittingEmptySubsequences: false).map { " !     \($0)" }
     }
 
+    /// With a capital letter, unless it begins with the name of a file.
+    static func sentence(_ message: String) -> String {
+        let word = message.prefix { $0 != " " && $0 != ":" }
+        return word.contains(".") ? message : message.prefix(1).uppercased() + message.dropFirst()
+    }
+
     static func body(_ text: String) -> [String] {
         text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).map { "       \($0)" }
     }

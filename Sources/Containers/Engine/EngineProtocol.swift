@@ -41,10 +41,12 @@ enum EngineCall: Sendable, Codable, Hashable {
     case sealSource(build: BuildID, uidSlot: Int)
     case readBuildFile(build: BuildID, path: String, limit: Int)
     case packSlug(build: BuildID, uidSlot: Int, limitBytes: Int64)
+    case abandonWork(build: BuildID)
     case finishBuildVolume(build: BuildID, app: AppID, keepCache: Bool)
     case listBuildVolumes
     case listSlugs
     case removeSlug(digest: SlugDigest)
+    case listCaches
     case removeCache(app: AppID)
     case listStacks
     case buildStack(name: String)
@@ -54,7 +56,9 @@ enum EngineCall: Sendable, Codable, Hashable {
     /// Only reads: takes no epoch.
     var onlyReads: Bool {
         switch self {
-        case .capabilities, .logs, .readBuildFile, .listBuildVolumes, .listSlugs, .listStacks, .doctor: true
+        case .capabilities, .logs, .readBuildFile, .listBuildVolumes, .listSlugs, .listCaches, .listStacks,
+            .doctor:
+            true
         default: false
         }
     }
@@ -97,6 +101,7 @@ enum EngineResult: Sendable, Codable, Hashable {
     case slug(PackedSlug)
     case builds([BuildID])
     case slugs([SlugDigest])
+    case caches([BuildCache])
     case stacks([StackInfo])
     case findings([HostFinding])
 }

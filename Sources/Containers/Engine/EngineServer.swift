@@ -245,11 +245,13 @@ public final class EngineServer: Sendable {
             return .bytes(try builds.readBuildFile(build: build, path: path, limit: limit).map { Data($0) })
         case .packSlug(let build, let slot, let limit):
             return .slug(try builds.packSlug(build: build, uidSlot: slot, limitBytes: limit))
+        case .abandonWork(let build): try builds.abandonWork(build: build)
         case .finishBuildVolume(let build, let app, let keep):
             try builds.finishBuildVolume(build: build, app: app, keepCache: keep)
         case .listBuildVolumes: return .builds(try builds.listBuildVolumes())
         case .listSlugs: return .slugs(try builds.listSlugs())
         case .removeSlug(let digest): try builds.removeSlug(digest)
+        case .listCaches: return .caches(try builds.listCaches())
         case .removeCache(let app): try builds.removeCache(app: app)
         case .listStacks: return .stacks(try builds.listStacks())
         case .buildStack(let name): try builds.buildStack(name)

@@ -10,7 +10,8 @@ enum EngineValidation {
     static func check(_ call: EngineCall, settings: Settings) throws(PaaSError) {
         switch call {
         case .capabilities, .observe, .remove, .removeLogs, .listBuildVolumes, .listSlugs, .removeSlug, .removeCache,
-            .listStacks, .doctor, .finishBuildVolume:
+            .listCaches,
+            .listStacks, .doctor, .finishBuildVolume, .abandonWork:
             break
         case .ensure(let spec): try check(spec, settings: settings)
         case .stop(_, let grace): try range("graceSeconds", grace, 0...maximumGraceSeconds)

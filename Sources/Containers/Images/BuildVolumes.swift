@@ -190,6 +190,18 @@ final class BuildVolumes: Sendable {
         }
     }
 
+    func listCaches() throws(PaaSError) -> [BuildCache] {
+        try ImageFailure.wrap("can't list the build caches") { () throws(SystemError) in
+            try Files.list(cachesDirectory).compactMap { name in
+                var info = stat()
+                guard name.hasSuffix(".img"), let app = AppID(name.dropLast(".img".count)),
+                    lstat("\(cachesDirectory)/\(name)", &info) == 0
+                else { return nil }
+                return BuildCache(app: app, bytes: Int64(info.st_blocks) * 512)
+            }
+        }
+    }
+
     func removeCache(app: AppID) throws(PaaSError) {
         try ImageFailure.wrap("can't remove the build cache") { () throws(SystemError) in
             try Files.remove(cacheImage(app))
@@ -213,7 +225,7 @@ final class BuildVolumes: Sendable {
         let new = "\(image(build)).new.\(UUID().uuidString.lowercased())"
         defer { unlink(new) }
         try disk.withRoom(for: sizeBytes, at: new) { () throws(PaaSError) in
-            try work.run("can't make the build volume") { (group) throws(PaaSError) in
+            try work.run("can't make the build volume", for: build) { (group) throws(PaaSError) in
                 try fill(new, app: app, sizeBytes: sizeBytes, clearCache: clearCache, group)
             }
             try ImageFailure.wrap("can't make the build volume") { () throws(SystemError) in

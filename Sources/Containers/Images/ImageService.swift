@@ -123,16 +123,23 @@ public final class ImageService: Sendable {
     public func packSlug(build: BuildID, uidSlot: Int, limitBytes: Int64) throws(PaaSError) -> PackedSlug {
         let tree = try volumes.open(build, "app")
         return try slugs.pack(
-            tree: tree, owner: appUser(uidSlot), limitBytes: limitBytes, usedBytes: volumes.usedBytes(build),
+            build: build, tree: tree, owner: appUser(uidSlot), limitBytes: limitBytes,
+            usedBytes: volumes.usedBytes(build),
             volume: volumes.image(build))
     }
+
+    /// See `BuildEngine`.
+    public func abandonWork(build: BuildID) throws(PaaSError) { try work.abandon(build) }
 
     /// See `BuildEngine`. Fine if it is gone.
     public func finishBuildVolume(build: BuildID, app: AppID, keepCache: Bool) throws(PaaSError) {
         try volumes.finish(build: build, app: app, keepCache: keepCache)
+        work.forget(build)
     }
 
     public func listBuildVolumes() throws(PaaSError) -> [BuildID] { try volumes.list() }
+
+    public func listCaches() throws(PaaSError) -> [BuildCache] { try volumes.listCaches() }
 
     /// Removes the cache that an app's builds start from.
     public func removeCache(app: AppID) throws(PaaSError) { try volumes.removeCache(app: app) }

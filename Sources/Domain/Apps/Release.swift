@@ -34,6 +34,8 @@ public struct Release: Sendable, Codable, Hashable {
     public var wasCurrent: Bool
     public var operation: OperationID?
     public var manifest: ReleaseManifest
+    /// Its slug is no longer kept: it can't be released again. Known to whoever asked for the release to be told of it.
+    public var slugRemoved = false
 
     public init(
         id: ReleaseID, version: Int, app: AppID, state: State, slug: SlugDigest, stack: String, commit: String? = nil,

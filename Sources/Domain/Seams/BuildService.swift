@@ -27,7 +27,7 @@ public enum BuildOutcome: Sendable, Hashable {
     case refused(reason: String)
 }
 
-/// Git over HTTP, as the API sees it: bytes to and from git's own programs, streamed.
+/// Git over HTTP and SSH, as the API sees it: bytes to and from git's own programs, streamed.
 public protocol GitTransport: Sendable {
     /// `GET …/info/refs?service=…`
     /// - Parameter protocolVersion: the request's `Git-Protocol` header, passed on.
@@ -35,6 +35,8 @@ public protocol GitTransport: Sendable {
     /// `POST …/git-upload-pack` or `…/git-receive-pack`. A push carries a ticket that fixes principal and app.
     func serve(app: AppID, service: GitService, protocolVersion: String?, ticket: String?) async throws(PaaSError)
         -> any GitExchange
+    /// Over a connection that stays open both ways, as SSH's: a fetch from its list of refs on, a push from its commands on.
+    func session(app: AppID, service: GitService, ticket: String?) async throws(PaaSError) -> any GitExchange
 }
 
 public enum GitService: String, Sendable, Codable {

@@ -13,6 +13,17 @@ public protocol ControlStore: Sendable {
     func tokens() async throws(PaaSError) -> [AccessToken]
     func revokeToken(_ id: TokenID, actor: Principal, now: Timestamp) async throws(PaaSError)
 
+    // SSH keys
+    /// The caller's own, of an admin everybody's; oldest first.
+    func keys(for principal: Principal) async throws(PaaSError) -> [AccessKey]
+    /// Gives a key the rights of the actor's token. A key whose token is dead changes its owner.
+    /// - Throws: `conflict` if another token has it, `exhausted` above `Limits.keysPerToken`.
+    func addKey(_ key: AccessKey, line: String, actor: Principal, now: Timestamp) async throws(PaaSError) -> AccessKey
+    func removeKey(_ id: KeyID, actor: Principal, now: Timestamp) async throws(PaaSError)
+    /// Nil for a key that nobody added.
+    func keyHolder(fingerprint: [UInt8], now: Timestamp) async throws(PaaSError) -> KeyHolder?
+    func keyHolder(_ id: KeyID, now: Timestamp) async throws(PaaSError) -> KeyHolder?
+
     // Spaces
     func spaces(for principal: Principal) async throws(PaaSError) -> [Space]
     func putSpace(name: String, actor: Principal, now: Timestamp) async throws(PaaSError) -> (

@@ -105,7 +105,10 @@ extension PostgresStore {
 
     public func knownSlugs() async throws(PaaSError) -> Set<SlugDigest> {
         try await read { session in
-            Set(try session.rows("select digest from slugs").map { try $0.get("digest", as: SlugDigest.self) })
+            Set(
+                try session.rows("select digest from slugs where removed_at is null").map {
+                    try $0.get("digest", as: SlugDigest.self)
+                })
         }
     }
 
@@ -173,7 +176,8 @@ extension StoreTransaction {
             """
             insert into slugs (digest, size_bytes, image_bytes, created_at)
             values (\(slug.digest), \(slug.sizeBytes), \(slug.imageBytes), \(slug.createdAt))
-            on conflict (digest) do update set image_bytes = excluded.image_bytes
+            on conflict (digest) do update
+                set image_bytes = excluded.image_bytes, created_at = excluded.created_at, removed_at = null
             """)
     }
 }

@@ -2,21 +2,34 @@ public import Domain
 import Postgres
 
 extension PostgresStore {
+    private static let withSlug: SQL = """
+        select r.*, s.removed_at is not null as slug_removed from releases r join slugs s on s.digest = r.slug
+        """
+
+    /// A release that knows whether its slug is there still.
+    private static func told(_ row: PostgresRow) throws -> Release {
+        var release = try Release(row)
+        release.slugRemoved = try row.get("slug_removed")
+        return release
+    }
+
     public func releases(_ app: AppID, limit: Int, before: Int?) async throws(PaaSError) -> [Release] {
         try await read { session in
             try session.rows(
                 """
-                select * from releases where app_id = \(app) and version < \(before ?? Int.max)
-                order by version desc limit \(max(0, limit))
+                \(Self.withSlug) where r.app_id = \(app) and r.version < \(before ?? Int.max)
+                order by r.version desc limit \(max(0, limit))
                 """
-            ).map { try Release($0) }
+            ).map { try Self.told($0) }
         }
     }
 
     public func release(_ app: AppID, version: Int) async throws(PaaSError) -> Release {
         try await read { session in
-            guard let release = try session.findRelease(app, version: version) else { throw Self.noRelease(version) }
-            return release
+            guard
+                let row = try session.first("\(Self.withSlug) where r.app_id = \(app) and r.version = \(version)")
+            else { throw Self.noRelease(version) }
+            return try Self.told(row)
         }
     }
 

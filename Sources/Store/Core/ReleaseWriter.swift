@@ -20,6 +20,7 @@ extension StoreTransaction {
     func createRelease(
         _ recipe: ReleaseRecipe, app: App, operation kind: Operation.Kind, portRange: ClosedRange<UInt16>
     ) throws -> (release: Release, operation: Operation) {
+        try requireFile(of: recipe.slug, commit: recipe.commit, app: app)
         let version: Int = try session.one(
             """
             update apps set last_release = last_release + 1, generation = generation + 1, updated_at = \(now)
@@ -60,6 +61,18 @@ extension StoreTransaction {
             insert into release_runs (app_id, version, kind, state, command)
             values (\(release.app), \(release.version), \(kind.rawValue), 'pending', \(command))
             """)
+    }
+
+    /// Holds the slug's row, so that its file can't be removed before this is committed.
+    private func requireFile(of slug: SlugDigest, commit: String?, app: App) throws {
+        guard let row = try session.first("select removed_at from slugs where digest = \(slug) for share") else {
+            throw PaaSError(.notFound, "app \(app.name) has no slug \(slug); see: paasctl builds")
+        }
+        guard let _: Timestamp = try row.get("removed_at") else { return }
+        let version: Int? = try session.first(
+            "select max(version) as version from releases where app_id = \(app.id) and slug = \(slug)"
+        )?.get("version")
+        throw RetentionRules.slugIsGone(version ?? 0, commit: commit)
     }
 
     /// Whether some release was current at some time.

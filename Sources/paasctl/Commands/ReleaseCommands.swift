@@ -26,7 +26,8 @@ struct Releases: AsyncParsableCommand {
                 ["VERSION", "STATE", "DESCRIPTION", "BY", "CREATED"],
                 items.map {
                     [
-                        "v" + $0.text("version"), $0.text("state"), $0.text("description"), $0.text("createdBy"),
+                        "v" + $0.text("version"), $0.text("state") + (Releases.isGone($0) ? " (slug removed)" : ""),
+                        $0.text("description"), $0.text("createdBy"),
                         $0.text("createdAt"),
                     ]
                 })
@@ -49,7 +50,8 @@ struct Releases: AsyncParsableCommand {
             Console.fields([
                 ("State", json.text("state")), ("Description", json.text("description")),
                 ("Commit", json.text("commit")),
-                ("Slug", json.text("slug")), ("Config", "version \(json.text("configVersion"))"),
+                ("Slug", json.text("slug") + (Releases.isGone(json) ? " (removed: no longer kept)" : "")),
+                ("Config", "version \(json.text("configVersion"))"),
                 ("By", json.text("createdBy")), ("Created", json.text("createdAt")),
             ])
             for type in json["processTypes"]?.members ?? [] {
@@ -105,6 +107,9 @@ struct Releases: AsyncParsableCommand {
             Console.print(Console.safe(String(line)))
         }
     }
+
+    /// Whether a release can't be rolled back to any more.
+    static func isGone(_ release: JSONValue) -> Bool { release["slugRemoved"] == .bool(true) }
 
     /// `v3` and `3`.
     static func number(_ text: String) throws -> Int {

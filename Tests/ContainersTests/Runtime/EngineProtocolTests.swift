@@ -32,8 +32,9 @@ import Testing
             .placeSource(build: build, uidSlot: 1), .sealSource(build: build, uidSlot: 1),
             .readBuildFile(build: build, path: "app/Procfile", limit: 9),
             .packSlug(build: build, uidSlot: 1, limitBytes: 9),
-            .finishBuildVolume(build: build, app: app, keepCache: false),
-            .listBuildVolumes, .listSlugs, .removeSlug(digest: digest), .removeCache(app: app), .listStacks,
+            .finishBuildVolume(build: build, app: app, keepCache: false), .abandonWork(build: build),
+            .listBuildVolumes, .listSlugs, .removeSlug(digest: digest), .listCaches, .removeCache(app: app),
+            .listStacks,
             .buildStack(name: "debian-13"), .doctor,
         ]
         for call in calls { try roundTrip(EngineRequest(id: 7, epoch: 8, platformID: "p", call: call)) }

@@ -1,0 +1,285 @@
+"""The buildpacks of languages: programs with what they need in the source are pushed and answer, without any network in the build;
+what can't be built says why."""
+
+import base64
+import hashlib
+import io
+import json
+import urllib.error
+import urllib.request
+import zipfile
+
+import languages
+import pytest
+from slipway import REPO, wait_until
+from stack import StackBuild, image_of
+
+AWAY = "http://user:very-secret@127.0.0.1:9/registry"
+
+
+def fetch(app, path="/"):
+    def get():
+        with urllib.request.urlopen(f"http://127.0.0.1:{app.port()}{path}", timeout=10) as answer:
+            return answer.read().decode()
+
+    return wait_until(get, 20, "an answer")
+
+
+def rebuild(app):
+    """Builds HEAD once more; its log and the slug's digest."""
+    commit = app.git("rev-parse", "HEAD").stdout.strip()
+    return app.paasctl("builds", "create", "--commit", commit, timeout=600).stderr, app.json("builds")[0]["slug"]
+
+
+def deployed(app, files=None, source=None, **config):
+    """Pushes with the network of builds off; the push's output."""
+    app.paasctl("config", "set", "BUILD_NETWORK=none", *[f"{k}={v}" for k, v in config.items()])
+    return app.deploy(files, source).stderr
+
+
+def repeated(app):
+    """A build from the cache and one without give the slug that runs."""
+    first = app.json("builds")[0]["slug"]
+    log, cached = rebuild(app)
+    app.paasctl("builds", "purge-cache")
+    assert cached == first
+    assert rebuild(app)[1] == first
+    return log
+
+
+# Pushes
+
+
+def test_a_go_program_with_vendored_modules(app):
+    output = deployed(app, languages.GO, GO_LINKER_SYMBOL="main.version")
+    assert "Go app detected" in output and "Using the modules in vendor/" in output
+    commit = app.git("rev-parse", "HEAD").stdout.strip()
+    assert fetch(app) == f"hello from a vendored module {commit}\n"
+    repeated(app)
+
+
+def test_a_node_program_with_a_build_script(app):
+    output = deployed(app, languages.node(), WORD="built-with-config")
+    assert "Node.js app detected" in output and "Running the script build" in output
+    assert fetch(app) == "hello from a package built-with-config\n"
+    # The build's own dependency is not in the slug.
+    assert app.paasctl("run", "--", "ls", "node_modules").stdout.split() == ["greet"]
+    repeated(app)
+
+
+def test_a_ruby_program_with_gems_in_the_source(app):
+    output = deployed(app, languages.ruby())
+    assert "Ruby app detected" in output and "Installing the gems of vendor/cache" in output
+    assert fetch(app) == "hello from a gem 42\n"
+    log = repeated(app)
+    assert "Installing greet" not in log
+
+
+def test_a_php_program_with_a_package_in_the_source(app):
+    output = deployed(app, languages.php())
+    assert "PHP app detected" in output and "Serving the folder 'public'" in output
+    assert fetch(app) == "hello from a package\n"
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(f"http://127.0.0.1:{app.port()}/.hidden", timeout=10)
+    assert refused.value.code == 404
+    repeated(app)
+
+
+def test_a_java_program_with_a_jar_beside_it(app):
+    output = deployed(app, source="java")
+    assert "Java app detected" in output and "server.jar starts org.example.Server" in output
+    text, memory = fetch(app).splitlines()
+    assert text == "hello from a jar beside the program"
+    # Java takes its share of what the process may use, and not of what the host has.
+    limit = app.json("ps")[0].get("memory") or "512Mi"
+    assert 64 < int(memory) < 1024, (memory, limit)
+
+
+def test_a_server_from_debian_with_libraries_that_the_stack_has_not(app):
+    app.paasctl("ports", "add", "kv", "--protocol", "tcp", "--process", "kv")
+    output = app.deploy({
+        "Aptfile": "redis-server  # and libjemalloc, liblzf\n",
+        "Procfile": "kv: redis-server --port $PORT --bind 0.0.0.0 --protected-mode no --save ''\n",
+    }).stderr
+    assert "Finding the Debian packages that Aptfile names" in output and "libjemalloc2" in output
+    assert app.ask("PING", port=app.port("kv")).strip() == "+PONG"
+    first = app.json("builds")[0]["slug"]
+    log, again = rebuild(app)
+    assert "Using the packages of the last build" in log and again == first
+
+
+# Builds without a push
+
+
+@pytest.fixture
+def stack(platform, tmp_path):
+    return StackBuild(image_of(platform), REPO / "buildpacks", tmp_path)
+
+
+def changed(files, **changes):
+    """Files with some replaced, and without those that are None; `__` in a name is a dot, `___` a slash."""
+    result = dict(files)
+    for name, content in changes.items():
+        name = name.replace("___", "/").replace("__", ".")
+        if content is None:
+            for path in [p for p in result if p == name or p.startswith(name + "/")]:
+                del result[path]
+        else:
+            result[name] = content
+    return result
+
+
+def test_go_says_what_is_wrong(stack):
+    assert "Gopkg.lock is of dep" in stack.fails("go", {"Gopkg.lock": ""})
+    go = languages.GO
+    output = stack.fails("go", changed(go, go__mod=go["go.mod"].replace("go 1.19", "go 1.99")))
+    assert "go.mod asks for Go 1.99, but the stack debian-13 has 1." in output
+    stack.config(GOPROXY=AWAY)
+    output = stack.fails("go", changed(go, vendor=None))
+    assert "The Go module proxy http://127.0.0.1:9/registry can't be reached" in output and "go mod vendor" in output
+    assert "very-secret" not in output
+    assert "go.mod requires modules, and there is no go.sum." in stack.fails("go", changed(go, vendor=None, go__sum=None))
+    stack.config(GOPROXY="direct")
+    assert "The server of the module example.org/greet, https://example.org can't be reached" in stack.fails("go", changed(go, vendor=None))
+    output = stack.fails("go", changed(go, go__mod=go["go.mod"].replace("v1.0.0", "v1.0.1")))
+    assert "vendor/ does not fit go.mod; run: go mod vendor" in output
+
+
+def test_go_builds_each_program_that_is_meant(stack):
+    main = "package main\n\nfunc main() {}\n"
+    files = {"go.mod": "module example.org/tools/v2\n\ngo 1.19\n", "cmd/one/main.go": main, "cmd/two/main.go": main}
+    assert stack.compile("go", files), stack.output
+    assert sorted(p.name for p in (stack.app / "bin").iterdir()) == ["one", "two"] and stack.web() is None
+    assert "say in it which one to run" in stack.output
+    first = stack.tree()
+    assert stack.compile("go", files) and stack.tree() == first
+    stack.config(GO_INSTALL_PACKAGE_SPEC="./cmd/two")
+    assert stack.compile("go", files) and stack.web() == "bin/two"
+    stack.config(GO_INSTALL_PACKAGE_SPEC="./cmd/$(id)")
+    assert "is no Go package" in stack.fails("go", files)
+    stack.config()
+    assert stack.compile("go", changed(files, cmd=None, main__go=main)) and stack.web() == "bin/tools"
+    assert "no package is called 'main'" in stack.fails("go", changed(files, cmd=None, a__go="package a\n"))
+
+
+def go_sum(files):
+    """What go.sum says of a module: the hash of the list of its files' hashes."""
+    lines = "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in sorted(files.items()))
+    return "h1:" + base64.b64encode(hashlib.sha256(lines.encode()).digest()).decode()
+
+
+def test_go_fetches_modules_from_a_proxy_once(stack):
+    """The proxy is a folder, as a site without internet may have it."""
+    module = b"module example.org/greet\n\ngo 1.19\n"
+    contents = {
+        "example.org/greet@v1.0.0/go.mod": module,
+        "example.org/greet@v1.0.0/greet.go": b'package greet\n\nfunc Hello() string { return "" }\n',
+    }
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as z:
+        for name, content in contents.items():
+            z.writestr(zipfile.ZipInfo(name), content)
+    proxy = "proxy/example.org/greet/@v/"
+    files = changed(languages.GO, vendor=None, go__sum=(
+        f"example.org/greet v1.0.0 {go_sum(contents)}\nexample.org/greet v1.0.0/go.mod {go_sum({'go.mod': module})}\n"))
+    there = {
+        proxy + "list": "v1.0.0\n", proxy + "v1.0.0.mod": module, proxy + "v1.0.0.zip": archive.getvalue(),
+        proxy + "v1.0.0.info": '{"Version": "v1.0.0", "Time": "2024-01-01T00:00:00Z"}',
+    }
+    stack.config(GOPROXY="file:///app/proxy", GOSUMDB="off")
+    assert "checksum mismatch" in stack.fails("go", files | there | {"go.sum": languages.GO["go.sum"]})
+    assert stack.compile("go", files | there) and "Fetching modules from file:///app/proxy" in stack.output, stack.output
+    assert stack.compile("go", files) and "All modules are in the cache of the last build" in stack.output, stack.output
+    assert stack.web() == "bin/hello"
+
+
+def test_node_says_what_is_wrong(stack):
+    node = languages.node()
+    package = json.loads(node["package.json"])
+
+    def engines(wanted):
+        return changed(node, package__json=json.dumps({**package, "engines": {"node": wanted}}))
+
+    assert "package.json asks for Node.js >=99 (engines.node), but the stack debian-13 has" in stack.fails("node", engines(">=99"))
+    assert "is no range of versions: 'newest'" in stack.fails("node", engines("newest"))
+    output = stack.fails("node", changed(node, package_lock__json=None) | {"yarn.lock": "", "package-lock.json": "{}"})
+    assert "There are two lock files" in output
+    files = {k: v for k, v in node.items() if k != "package-lock.json"}
+    assert "yarn.lock is of yarn, which the stack debian-13 does not have" in stack.fails("node", files | {"yarn.lock": ""})
+    foreign = {"left-pad": {"version": "1.3.0", "resolved": "https://registry.npmjs.org/left-pad/-/left-pad-1.3.0.tgz"}}
+    root = {"name": "hello", "dependencies": {"left-pad": "1.3.0"}}
+    lock = {"name": "hello", "lockfileVersion": 3, "packages": {"": root, "node_modules/left-pad": foreign["left-pad"]}}
+    files = {"package.json": json.dumps(root), "package-lock.json": json.dumps(lock)}
+    stack.config(NPM_CONFIG_REGISTRY=AWAY)
+    for source in (files, {"package.json": files["package.json"]}):
+        output = stack.fails("node", source)
+        assert "The npm registry http://127.0.0.1:9/registry can't be reached" in output and "git add -f node_modules" in output
+        assert "very-secret" not in output
+    # What is in the source needs no registry.
+    checked_in = {"node_modules/left-pad/package.json": '{"name": "left-pad", "version": "1.3.0"}', "index.js": ""}
+    assert stack.compile("node", files | checked_in) and "Rebuilding node_modules" in stack.output, stack.output
+    assert stack.web() == "node index.js"
+    assert stack.compile("node", {"package.json": "{}", "server.js": ""}) and stack.web() == "npm start", stack.output
+    assert "package.json is not a JSON object" in stack.fails("node", {"package.json": "[]"})
+
+
+def test_ruby_says_what_is_wrong(stack):
+    ruby = languages.ruby()
+    assert "There is no Gemfile.lock" in stack.fails("ruby", {"Gemfile": ""})
+    output = stack.fails("ruby", changed(ruby, Gemfile='ruby "1.9.3"\n' + ruby["Gemfile"]))
+    assert "Gemfile asks for Ruby 1.9.3, but the stack debian-13 has" in output
+    assert "Gemfile can't be read" in stack.fails("ruby", changed(ruby, Gemfile="gem(\n"))
+    output = stack.fails("ruby", changed(ruby, Gemfile=ruby["Gemfile"] + 'gem "other"\n'))
+    assert "Gemfile.lock does not fit Gemfile; run: bundle lock" in output
+    stack.config(BUNDLE_MIRROR__ALL=AWAY)
+    output = stack.fails("ruby", changed(ruby, vendor=None))
+    assert "The gem source http://127.0.0.1:9/registry can't be reached" in output and "bundle cache" in output
+    assert "very-secret" not in output
+    stack.config()
+    assert "The gem source https://rubygems.org/ can't be reached" in stack.fails("ruby", changed(ruby, vendor=None))
+
+
+def test_php_says_what_is_wrong(stack):
+    php = languages.php()
+
+    def with_requirement(name, wanted):
+        composer, lock = json.loads(php["composer.json"]), json.loads(php["composer.lock"])
+        composer["require"][name] = lock["platform"][name] = wanted
+        return changed(php, composer__json=json.dumps(composer), composer__lock=json.dumps(lock))
+
+    assert "name its package in an Aptfile: php8" in stack.fails("php", with_requirement("ext-gd", "*"))
+    assert "The packages ask for PHP >=99, but the stack debian-13 has" in stack.fails("php", with_requirement("php", ">=99"))
+    assert "there is no composer.lock" in stack.fails("php", changed(php, composer__lock=None))
+    lock = json.loads(php["composer.lock"])
+    lock["packages"].append({
+        "name": "psr/log", "version": "3.0.2", "type": "library",
+        "dist": {"type": "zip", "url": AWAY + "/log.zip", "reference": "f" * 40, "shasum": ""}})
+    output = stack.fails("php", changed(php, composer__lock=json.dumps(lock)))
+    assert "The server of packages http://127.0.0.1:9 can't be reached" in output and "git add -f vendor" in output
+    assert "very-secret" not in output
+    assert stack.compile("php", {"index.php": "<?php echo 1;"}) and stack.web() == "php -S 0.0.0.0:$PORT -t . .php/router.php"
+
+
+def test_java_says_what_is_wrong(stack):
+    def jar(main="a.B", version=61, **more):
+        data = io.BytesIO()
+        manifest = "".join(f"{k}: {v}\r\n" for k, v in {"Manifest-Version": "1.0", "Main-Class": main, **more}.items() if v)
+        with zipfile.ZipFile(data, "w") as archive:
+            archive.writestr(zipfile.ZipInfo("META-INF/MANIFEST.MF"), manifest + "\r\n")
+            archive.writestr(zipfile.ZipInfo("a/B.class"), bytes([0xCA, 0xFE, 0xBA, 0xBE, 0, 0, 0, version]))
+        return data.getvalue()
+
+    for marker in ("pom.xml", "build.gradle"):
+        output = stack.fails("java-jar", {marker: ""})
+        assert "Maven Central, https://repo.maven.apache.org/maven2" in output and "push the jar: git add -f" in output
+    assert "app.jar is compiled for Java 99, but the stack debian-13 has" in stack.fails("java-jar", {"app.jar": jar(version=143)})
+    assert "Several jars can be started: a.jar b.jar" in stack.fails("java-jar", {"a.jar": jar(), "b.jar": jar()})
+    stack.config(JAVA_JAR="b.jar")
+    assert stack.compile("java-jar", {"a.jar": jar(), "b.jar": jar()}) and stack.web() == "java $JAVA_OPTS -jar b.jar"
+    stack.config()
+    assert "damaged" in stack.fails("java-jar", {"app.jar": "no", "Procfile": "web: java -jar app.jar\n"})
+    assert stack.compile("java-jar", {"pom.xml": "", "target/app.jar": jar(), "target/app-sources.jar": jar()}), stack.output
+    assert stack.web() == "java $JAVA_OPTS -jar target/app.jar"
+    assert stack.compile("java-jar", {"app.jar": jar(**{"Spring-Boot-Version": "3", "Class-Path": "lib/x.jar"})})
+    assert stack.web() == "java -Dserver.port=$PORT $JAVA_OPTS -jar app.jar" and "names lib/x.jar" in stack.output
+    assert not stack.compile("java-jar", {"app.jar": jar(main=None)}) and stack.code == 100
