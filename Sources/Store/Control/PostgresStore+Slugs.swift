@@ -64,7 +64,8 @@ extension PostgresStore {
     }
 
     private static func noSlug(_ digest: SlugDigest) -> PaaSError {
-        PaaSError(.notFound, "no app that you may see has a build or a release of the slug \(digest); see: paasctl slugs")
+        PaaSError(
+            .notFound, "no app that you may see has a build or a release of the slug \(digest); see: paasctl slugs")
     }
 
     public func promote(_ id: AppID, from source: String, actor: Principal, now: Timestamp) async throws(PaaSError) -> (
@@ -155,6 +156,7 @@ extension SlugInfo {
     fileprivate init(_ row: PostgresRow) throws(PostgresError) {
         self.init(
             digest: try row.get("digest"), sizeBytes: try row.get("size_bytes"), imageBytes: try row.get("image_bytes"),
-            createdAt: try row.get("created_at"), uses: [], provenance: nil, hasBill: false)
+            createdAt: try row.get("created_at"), removedAt: try row.get("removed_at"), uses: [], provenance: nil,
+            hasBill: false)
     }
 }
