@@ -205,7 +205,7 @@ extension FakePaasd: BuildStore {
         try alive()
         return world.with { state in
             state.builds.values.filter { build in
-                guard build.state == .succeeded, build.source.kind == .push, !build.refMoved, let v = build.release
+                guard build.state == .succeeded, !build.refMoved, let v = build.release
                 else { return false }
                 return state.releases[v]?.state == .current || state.wasCurrent.contains(v)
             }
