@@ -71,6 +71,7 @@ def test_a_push_over_ssh_deploys_and_a_clone_gives_the_source(ssh_app, client, t
     assert app.ask().startswith("web.1@v1#")
     app.platform.command("git", "clone", "-q", app.url, tmp_path / "clone", env=client.env)
     assert (tmp_path / "clone/Procfile").read_text() == "web: python3 who.py\n"
+    assert "Everything up-to-date" in push(app, client).stderr
     # What is there already is not sent again, and the platform's own refs stay hidden.
     app.commit("again")
     assert "Released v2" in push(app, client).stderr
@@ -130,6 +131,22 @@ def test_a_large_push_streams_and_a_large_file_is_worth_a_word(ssh_app, client):
     app.commit()
     result = push(app, client, "-o", "build.only")
     assert "Large file" in result.stderr and "data.bin" in result.stderr
+
+
+@pytest.mark.parametrize("way", ["http", "ssh"])
+def test_the_client_of_git_lfs_is_told_that_there_is_none(app, client, way):
+    if way == "ssh":
+        app.platform.paasctl("git", "remote", app.name, "--ssh", cwd=app.directory)
+    app.git("lfs", "install", "--local")
+    app.git("lfs", "track", "*.bin")
+    app.write({"Procfile": "web: ./model.bin\n", "model.bin": os.urandom(2000)})
+    app.commit()
+    told = push(app, client, check=False)
+    assert told.returncode != 0 and "LFS is not supported; git push --no-verify, or git lfs migrate export" in told.stderr, told.stderr
+    past = push(app, client, "--no-verify", check=False)
+    assert past.returncode != 0 and "Git LFS pointers" in past.stderr and "model.bin" in past.stderr
+    app.paasctl("config", "set", "GIT_LFS_POINTERS=allow")
+    push(app, client, "--no-verify", "-o", "build.only")
 
 
 def test_a_repository_with_sha256_names_is_refused(ssh_app, client, tmp_path):
