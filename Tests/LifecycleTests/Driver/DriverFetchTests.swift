@@ -76,7 +76,7 @@ import Testing
     @Test func passwordsAreUsedAndNeverPrinted() throws {
         let build = try DriverFixture()
         try build.app("file", "x")
-        try build.pack("pack", compile: "echo private; env; cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '")
+        try build.pack("pack", compile: "echo private; env")
         try publish(build.scratch, "pack", from: "pack")
         try Files.makeDirectories(build.scratch.path + "/forge/private")
         try build.scratch.run("/usr/bin/bsdtar", ["-czf", "forge/private/pack.tgz", "-C", "pack", "bin"])
