@@ -71,6 +71,25 @@ struct GitFetch: Sendable {
         return commit
     }
 
+    /// The tags of one commit, for a source that keeps its `.git`: programs make their version of them.
+    func fetchTags(of commit: Commit) throws(FetchFailure) {
+        let deadline = Monotonic.now() + Double(limits.seconds)
+        let listed = try run(["ls-remote", "--tags", "--", url.withoutSecrets], deadline, outputLimit: 16 << 20)
+        guard listed.status == 0 else { throw failure(listed) }
+        var names: [String] = []
+        for line in listed.text.split(whereSeparator: \.isNewline) {
+            let parts = line.split(separator: "\t")
+            guard parts.count == 2, parts[0] == commit.id, parts[1].hasPrefix("refs/tags/") else { continue }
+            // An annotated tag is listed a second time, with the commit that it leads to.
+            let name = String(parts[1].hasSuffix("^{}") ? parts[1].dropLast(3) : parts[1])
+            if GitRef.isAllowed(name), !names.contains(name), names.count < 50 { names.append(name) }
+        }
+        guard !names.isEmpty else { return }
+        _ = try git(
+            ["fetch", "-q", "--no-tags", "--depth", "1", "--", url.withoutSecrets] + names.map { "\($0):\($0)" },
+            deadline)
+    }
+
     private func commit(_ name: String, _ deadline: Double) throws(FetchFailure) -> Commit {
         let text = try git(["rev-parse", "\(name)^{commit}", "\(name)^{tree}"], deadline).text
         let lines = text.split(whereSeparator: \.isNewline).map(String.init)
@@ -124,7 +143,7 @@ struct GitFetch: Sendable {
         if result.status == 128 + SIGXFSZ || result.errorText.contains("File too large") {
             return .tooLarge(limit: limits.bytes)
         }
-        return .git(result.errorText, secrets: url.secrets)
+        return .git(result.errorText, secrets: url.secrets, slowSeconds: limits.slowSeconds)
     }
 
     private func run(_ arguments: [String], _ deadline: Double, outputLimit: Int = 1 << 20) throws(FetchFailure)
