@@ -93,7 +93,9 @@ public actor BuildCoordinator: BuildService {
             }
         } catch {
             // An answer that got lost: the row may be there, and then the pin must stay. The repair at start knows.
-            if source.kind.isInRepository, error.code != .unavailable && error.code != .stale && error.code != .cancelled {
+            if source.kind.isInRepository,
+                error.code != .unavailable && error.code != .stale && error.code != .cancelled
+            {
                 do throws(PaaSError) {
                     try await parts.sources.unpin(app: app.id, build: id)
                 } catch {

@@ -107,7 +107,8 @@ import Testing
             func patch(_ list: String) async throws -> Answer {
                 try await client.call(.patch, "/api/v1/apps/demo", #"{"buildpacks":\#(list)}"#)
             }
-            let list = #"["slipway/native","https://h.example/p.git#v1","heroku/x","git@h.example:p","file:///srv/packs/a"]"#
+            let list =
+                #"["slipway/native","https://h.example/p.git#v1","heroku/x","git@h.example:p","file:///srv/packs/a"]"#
             expectProblem(try await patch(list), 409)
             #expect(world.store.state.withLock { $0.patches.last?.buildpacks?.count } == 5)
             expectProblem(try await patch("[]"), 409)
@@ -122,7 +123,8 @@ import Testing
                 expectProblem(answer, 422)
                 #expect(answer.text.contains(words) && !answer.text.contains("sesame"), "\(answer.text)")
             }
-            expectProblem(try await patch("[" + Array(repeating: #""python""#, count: 21).joined(separator: ",") + "]"), 422)
+            expectProblem(
+                try await patch("[" + Array(repeating: #""python""#, count: 21).joined(separator: ",") + "]"), 422)
             #expect(world.store.state.withLock { $0.patches.count } == count)
         }
     }

@@ -34,15 +34,17 @@ import Testing
             $0.files["result/build.json"] = FakeWorld.report(
                 source: #"{"commit":"\#(Bench.commit)","tree":"\#(String(repeating: "2", count: 40))"}"#)
         }
-        let (build, outcome, _) = try await bench.running { builds, _, _ in
+        let (build, outcome, lines) = try await bench.running { builds, _, _ in
             try await self.build(
                 bench, builds, Build.Source(kind: .git, ref: "v1.2", url: Self.url))
         }
         #expect(outcome == .released(version: 1))
-        #expect(build.source.commit == Bench.commit)
+        #expect(build.source.commit == Bench.commit && build.refMoved)
+        #expect(lines.contains("-----> Launching...") && lines.contains("       Released v1"))
         let told = environment(bench)
         let source = try JSONParser.parse(Array(try #require(told["PAAS_SOURCE"]).utf8))
-        #expect(source["kind"] == .string("git") && source["url"] == .string(Self.url) && source["ref"] == .string("v1.2"))
+        #expect(
+            source["kind"] == .string("git") && source["url"] == .string(Self.url) && source["ref"] == .string("v1.2"))
         #expect(told["SOURCE_VERSION"] == nil && told["PAAS_NETWORK"] == nil)
         #expect(told["PAAS_CHECKOUT_LIMIT_BYTES"] == "\(1 << 30)" && told["PAAS_BUILDPACK_DIRS"] == "/srv/packs")
         bench.world.with { state in
@@ -179,7 +181,7 @@ import Testing
 
     @Test func withoutANetworkNothingIsFetched() async throws {
         let bench = Bench()
-        bench.world.with { $0.config = ["BUILD_NETWORK": "none"] }
+        try bench.world.with { $0.config = ["BUILD_NETWORK": try ConfigValue("none")] }
         try await bench.running { builds, _, _ in
             let (build, _, _) = try await self.build(bench, builds, Build.Source(kind: .git, url: Self.url))
             #expect(build.error?.message.contains("BUILD_NETWORK") == true)

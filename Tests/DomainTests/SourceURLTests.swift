@@ -22,7 +22,8 @@ import Testing
 
     @Test(arguments: [
         "", " ", "/srv/a", "file:///srv/a", "ext::sh", "-uhttps://x/y", "https://", "https://host", "https:///a",
-        "ssh://-oX/a", "git@-oX:a", "a b:c", "https://h/a\n", "javascript://x/y", "https://h/a#b", "https://h/a?b", "é:a",
+        "ssh://-oX/a", "git@-oX:a", "a b:c", "https://h/a\n", "javascript://x/y", "https://h/a#b", "https://h/a?b",
+        "é:a",
     ]) func othersAreRefused(url: String) {
         #expect(throws: PaaSError.self) { try SourceURL.validateGit(url, field: "url") }
     }

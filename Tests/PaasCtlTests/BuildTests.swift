@@ -22,7 +22,8 @@ import Testing
         #expect(Builds.List.state(queued) == "queued, 2 before it" && Builds.List.duration(queued, now: now) == "-")
         let running = try json(#"{"state":"running","waitsFor":null,"startedAt":"2030-01-01T00:00:00Z"}"#)
         #expect(Builds.List.state(running) == "running" && Builds.List.duration(running, now: now) == "2 min 5 s")
-        let done = try json(#"{"state":"failed","startedAt":"2030-01-01T00:00:00Z","finishedAt":"2030-01-01T00:00:09Z"}"#)
+        let done = try json(
+            #"{"state":"failed","startedAt":"2030-01-01T00:00:00Z","finishedAt":"2030-01-01T00:00:09Z"}"#)
         #expect(Builds.List.duration(done, now: now) == "9 s")
     }
 

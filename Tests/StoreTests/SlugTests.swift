@@ -134,7 +134,13 @@ import Testing
                 build.id, slug: slug, portRange: Harness.range, now: h.now())
             #expect(release?.commit == Self.commit && release?.description == "Deploy aaaaaaaa")
             let done = try await h.store.build(build.id)
-            #expect(done.source.commit == Self.commit && done.source.url == "https://h.example/x" && done.refMoved)
+            #expect(done.source.commit == Self.commit && done.source.url == "https://h.example/x")
+            // What follows the release is still to come, also after a restart.
+            #expect(!done.refMoved)
+            try await h.rollOut(app, 1)
+            #expect(try await h.store.buildsAwaitingRef().map(\.id) == [done.id])
+            try await h.store.markRefMoved(done.id)
+            #expect(try await h.store.buildsAwaitingRef().isEmpty)
             // A commit that was named stays.
             let named = try await h.openBuild(app, kind: .commit)
             try await h.store.recordReport(

@@ -132,7 +132,8 @@ struct AppEndpoints: Sendable {
         guard offered.contains(where: { folder == $0 || folder.hasPrefix($0 + "/") }) else {
             let rest =
                 offered.isEmpty
-                ? "the operator offers no folder (PAAS_BUILDPACK_DIRS)" : "offered are: \(offered.joined(separator: ", "))"
+                ? "the operator offers no folder (PAAS_BUILDPACK_DIRS)"
+                : "offered are: \(offered.joined(separator: ", "))"
             throw PaaSError(
                 .invalid, "the folder \(Names.quoted(folder)) can't be a buildpack here; \(rest)",
                 invalidParameters: [.init(name: "buildpacks", reason: "folder not offered")])

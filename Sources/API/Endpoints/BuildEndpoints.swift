@@ -76,7 +76,8 @@ struct BuildEndpoints: Sendable {
         return Reply.accepted(try await dependencies.store.operation(id, for: request.principal))
     }
 
-    private func source(_ request: APIRequest, _ app: App, _ options: inout Build.Options) async throws -> Build.Source {
+    private func source(_ request: APIRequest, _ app: App, _ options: inout Build.Options) async throws -> Build.Source
+    {
         let body = try JSONFields(
             try await request.json(), allowed: ["source", "noWait", "buildOnly", "clearCache"])
         options.noWait = try body.bool("noWait") ?? options.noWait

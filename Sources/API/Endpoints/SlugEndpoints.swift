@@ -30,7 +30,8 @@ struct SlugEndpoints: Sendable {
     @Sendable private func billOfMaterials(_ request: APIRequest) async throws -> Response {
         let digest = try digest(request)
         guard let bytes = try await dependencies.store.billOfMaterials(digest, for: request.principal) else {
-            throw PaaSError(.notFound, "no list of components is kept for the slug \(digest); build it again to get one")
+            throw PaaSError(
+                .notFound, "no list of components is kept for the slug \(digest); build it again to get one")
         }
         return Response(
             status: .ok,

@@ -28,7 +28,8 @@ struct UploadReceiver: Sendable {
     func receive(_ request: APIRequest, for app: App, limitBytes: Int64) async throws(PaaSError) -> any SourceUpload {
         if let encoding = request.headers[.contentEncoding], encoding.lowercased() != "identity" {
             throw PaaSError(
-                .unsupportedMediaType, "send the archive as it is, without Content-Encoding; it may be compressed itself")
+                .unsupportedMediaType,
+                "send the archive as it is, without Content-Encoding; it may be compressed itself")
         }
         var iterator = request.request.body.makeAsyncIterator()
         var upload: (any SourceUpload)?
@@ -41,7 +42,9 @@ struct UploadReceiver: Sendable {
             }
             let opened = try await builds.receive(app, actor: request.principal)
             upload = opened
-            while let buffer = try await Self.next(&iterator) { try await opened.write(Array(buffer.readableBytesView)) }
+            while let buffer = try await Self.next(&iterator) {
+                try await opened.write(Array(buffer.readableBytesView))
+            }
             try await opened.finish()
             return opened
         } catch {

@@ -17,6 +17,7 @@ extension Shapes {
             Member("sizeBytes", .integer(slug.sizeBytes)),
             Member("imageBytes", .integer(slug.imageBytes)),
             Member("createdAt", time(slug.createdAt)),
+            Member("removedAt", time(slug.removedAt)),
             Member(
                 "uses",
                 .array(

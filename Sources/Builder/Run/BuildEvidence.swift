@@ -29,7 +29,8 @@ extension BuildRun {
                 unreadable
                     ?? PaaSError(
                         .appFailed,
-                        "the build ended without its report (/\(Self.reportPath)); a buildpack must leave that file alone"))
+                        "the build ended without its report (/\(Self.reportPath)); a buildpack must leave that file alone"
+                    ))
         }
         return report
     }
@@ -49,7 +50,8 @@ extension BuildRun {
             }
         }
         let stacks = try await step { () async throws(PaaSError) in try await parts.buildEngine.listStacks() }
-        let config = try await step { () async throws(PaaSError) in try await parts.store.buildConfig(app.id).vars }
+        var config = try await step { () async throws(PaaSError) in try await parts.store.buildConfig(app.id).vars }
+        if build.source.kind.isInRepository { config = try await firstConfig(config, build, app) }
         let settings = parts.settings
         let now = parts.now()
         let provenance = Provenance(
@@ -99,8 +101,11 @@ extension BuildRun {
         do throws(PaaSError) {
             let pinned = try await parts.store.app(before.id).buildpacks
             guard !pinned.isEmpty else { return }
-            await sayOnce("       \(before.name) is built by \(BuildWords.list(pinned)) from now on (pinned); to change it:")
-            await sayOnce("         paasctl buildpacks set NAME … -a \(before.name), or: paasctl buildpacks clear -a \(before.name)")
+            await sayOnce(
+                "       \(before.name) is built by \(BuildWords.list(pinned)) from now on (pinned); to change it:")
+            await sayOnce(
+                "         paasctl buildpacks set NAME … -a \(before.name), or: paasctl buildpacks clear -a \(before.name)"
+            )
         } catch {
             logger.warning("pinned buildpacks can't be told", metadata: ["error": "\(ErrorChain(error))"])
         }

@@ -10,7 +10,8 @@ extension BuildReport {
     /// - Throws: `appFailed` for what is no report at all.
     init(foreign bytes: [UInt8]) throws(PaaSError) {
         guard bytes.count <= Self.maximumBytes else {
-            throw PaaSError(.appFailed, "the build's report is larger than \(BuildWords.size(Int64(Self.maximumBytes)))")
+            throw PaaSError(
+                .appFailed, "the build's report is larger than \(BuildWords.size(Int64(Self.maximumBytes)))")
         }
         let read: BuildReport
         do { read = try JSONDecoder().decode(BuildReport.self, from: Data(bytes)) } catch {
@@ -21,7 +22,8 @@ extension BuildReport {
                 let name = Self.line(pack.name, 100)
                 guard !name.isEmpty else { return nil }
                 return Build.UsedBuildpack(
-                    name: name, url: pack.url.map { Self.line(SourceURL.withoutCredentials($0), SourceURL.maximumBytes) },
+                    name: name,
+                    url: pack.url.map { Self.line(SourceURL.withoutCredentials($0), SourceURL.maximumBytes) },
                     commit: pack.commit.flatMap { Self.hex($0, [40, 64]) })
             },
             displayName: read.displayName.map { Self.line($0, 80) }.flatMap { $0.isEmpty ? nil : $0 },

@@ -52,7 +52,8 @@ struct Rollout: Sendable {
                     for line in lines { await run.sayOnce(line) }
                 }
                 let goesOn = try await run.whatGoesOn(build.app)
-                await run.sayOnce(" !     Release v\(version) failed; \(goesOn). The same commit can be pushed again.")
+                let again = build.source.kind == .push ? " The same commit can be pushed again." : ""
+                await run.sayOnce(" !     Release v\(version) failed; \(goesOn).\(again)")
                 return "release v\(version) failed"
             case .superseded:
                 let wasCurrent = try await run.persist { () async throws(PaaSError) in
@@ -151,7 +152,9 @@ struct Rollout: Sendable {
 
     /// Step 9, by compare-and-swap.
     private func moveRef(_ version: Int) async throws(BuildStop) {
-        guard build.source.kind == .push, let ref = build.source.ref, let commit = build.source.commit else { return }
+        guard build.source.kind == .push, let ref = build.source.ref, let commit = build.source.commit else {
+            return try await run.persist { () async throws(PaaSError) in try await parts.store.markRefMoved(build.id) }
+        }
         let zero = PushCommand.zero
         let old = build.source.previousCommit.flatMap { $0 == zero ? nil : $0 }
         let branch = ref.hasPrefix("refs/heads/") ? String(ref.dropFirst(11)) : nil

@@ -89,7 +89,8 @@ public struct Build: Sendable, Codable, Hashable {
     public var comparison: Comparison?
     public var release: Int?
     public var error: ErrorReport?
-    /// The deploy ref moved (or did not have to). False with state succeeded: the ref is still to be moved.
+    /// All that follows the release is done: of a push, the deploy ref has moved. False with state succeeded: that is still to
+    /// come, or the release failed.
     public var refMoved: Bool
     public var operation: OperationID?
     public var createdBy: String

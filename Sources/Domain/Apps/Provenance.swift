@@ -120,6 +120,8 @@ public struct SlugInfo: Sendable, Hashable {
     /// Bytes of the mountable image.
     public var imageBytes: Int64
     public var createdAt: Timestamp
+    /// When its files were removed, because nothing could run it any more; nil: they are there.
+    public var removedAt: Timestamp?
     public var uses: [Use]
     /// Nil for what was built before it was kept, and where many slugs are listed.
     public var provenance: Provenance?
@@ -127,13 +129,15 @@ public struct SlugInfo: Sendable, Hashable {
     public var hasBill: Bool
 
     public init(
-        digest: SlugDigest, sizeBytes: Int64, imageBytes: Int64, createdAt: Timestamp, uses: [Use],
+        digest: SlugDigest, sizeBytes: Int64, imageBytes: Int64, createdAt: Timestamp,
+        removedAt: Timestamp? = nil, uses: [Use],
         provenance: Provenance?, hasBill: Bool
     ) {
         self.digest = digest
         self.sizeBytes = sizeBytes
         self.imageBytes = imageBytes
         self.createdAt = createdAt
+        self.removedAt = removedAt
         self.uses = uses
         self.provenance = provenance
         self.hasBill = hasBill

@@ -101,7 +101,9 @@ public enum SourceURL {
         guard !host.contains("[") else { throw refused(field, "must be ssh://[ADDRESS]/PATH for an IPv6 address") }
         try check(host: host, field)
         // `NAME::…` has git run a program of that name.
-        guard !path.isEmpty, !path.hasPrefix("-"), !path.hasPrefix(":") else { throw refused(field, "names a host, but nothing on it") }
+        guard !path.isEmpty, !path.hasPrefix("-"), !path.hasPrefix(":") else {
+            throw refused(field, "names a host, but nothing on it")
+        }
         return Parts(scheme: "ssh", path: path)
     }
 

@@ -57,8 +57,8 @@ public protocol GitExchange: Sendable {
 
 extension BuildService {
     /// Opens a build of anything but an archive.
-    public func start(_ app: App, source: Build.Source, options: Build.Options, actor: Principal) async throws(PaaSError)
-        -> Build
+    public func start(_ app: App, source: Build.Source, options: Build.Options, actor: Principal)
+        async throws(PaaSError) -> Build
     {
         try await start(app, source: source, options: options, upload: nil, actor: actor)
     }

@@ -11,7 +11,8 @@ public protocol BuildStore: Sendable {
     func builds(_ app: AppID, limit: Int, before: Int?) async throws(PaaSError) -> [Build]
     /// Queued and running ones, oldest first.
     func activeBuilds() async throws(PaaSError) -> [Build]
-    /// Pushes whose release became current (or with no-wait, was recorded) but whose ref is not known to have moved.
+    /// Builds whose release became current (or with no-wait, was recorded) but whose end is not known to have come: told where
+    /// the app is and, of a push, its ref moved.
     func buildsAwaitingRef() async throws(PaaSError) -> [Build]
     func startBuild(_ id: BuildID, now: Timestamp) async throws(PaaSError)
     /// What the build's driver reported, checked before: its buildpacks, and the commit of a source that it fetched.

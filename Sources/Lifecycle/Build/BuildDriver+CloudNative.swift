@@ -20,6 +20,7 @@ extension BuildDriver {
                 app: buildFolder, layers: roots.layers, cache: roots.cache, userEnvironment: roots.env,
                 result: roots.result, work: work),
             environment: own.filter { names.contains($0.key) }, stack: request.stack,
+            executionEnvironment: try config.text("CNB_EXEC_ENV") ?? "production",
             projectEnvironment: project?.environment ?? [:], print: { output.raw(ArraySlice(($0 + "\n").utf8)) })
         do throws(CNBFailure) {
             let result = try lifecycle.build(
@@ -48,11 +49,11 @@ extension BuildDriver {
     /// What of the source is wanted.
     private func apply(_ project: ProjectDescriptor) throws(BuildStop) {
         for note in project.notes { output.body(note) }
-        let folder = buildFolder
-        try stopping { () throws(SystemError) in
-            _ = try SlugIgnore(patterns: project.exclude).apply(to: folder)
-            try SlugIgnore(patterns: project.include).keepOnly(in: folder)
+        let removed: Int
+        do throws(CNBFailure) { removed = try SourceSelection.apply(project, to: buildFolder) } catch {
+            throw BuildStop(error)
         }
+        if removed > 0 { output.body("project.toml: \(removed) entries left out") }
     }
 
     /// Where `project.toml` gives only an id, it means one of what the addresses of others lead to, so the whole group is

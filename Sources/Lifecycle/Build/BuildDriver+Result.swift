@@ -8,10 +8,23 @@ extension BuildDriver {
         let folder = buildFolder
         try checkLibraries()
         if !keepsGitFolder { try stopping { () throws(SystemError) in try Files.removeTree(folder + "/.git") } }
-        guard !buildsInApp else { return }
         let app = roots.app
-        try stopping { () throws(SystemError) in try FolderWalk.empty(app) }
-        try FolderMove.contents(of: folder, to: app)
+        if !buildsInApp {
+            try stopping { () throws(SystemError) in try FolderWalk.empty(app) }
+            try FolderMove.contents(of: folder, to: app)
+        }
+        try writeBill()
+    }
+
+    /// Which packages are in the slug.
+    private func writeBill() throws(BuildStop) {
+        let app = roots.app
+        let name = platform["APP_NAME"] ?? "app"
+        let bill = try stopping { () throws(SystemError) in
+            try SoftwareBill(app: app, stack: request.stack, name: name)
+        }
+        for note in bill.notes { output.body(note) }
+        try write(bill.document, "sbom.cdx.json")
     }
 
     /// configure scripts link whatever optional library they find, and this image has more of them than the one that runs.

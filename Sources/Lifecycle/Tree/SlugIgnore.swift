@@ -33,11 +33,6 @@ struct SlugIgnore: Sendable, Hashable {
         }
     }
 
-    /// Patterns that came from elsewhere. Those that can match nothing are left out.
-    init(patterns: [String]) {
-        self.patterns = patterns.compactMap { GlobPattern(Array($0.utf8)) }
-    }
-
     /// Without the end of a line in Windows' form, and without spaces at the end that no `\` keeps.
     private static func trimmed(_ line: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
         var line = line
@@ -57,16 +52,6 @@ struct SlugIgnore: Sendable, Hashable {
     /// Whether a folder goes, by itself or with one above it.
     func covers(_ path: [[UInt8]]) -> Bool {
         (1...max(path.count, 1)).contains { matches(Array(path.prefix($0)), isFolder: true) }
-    }
-
-    /// Removes what does not match below `folder`: a folder stays while something in it does, or if it matches itself.
-    func keepOnly(in folder: String) throws(SystemError) {
-        guard !patterns.isEmpty else { return }
-        try FolderWalk.visit(folder) { entry throws(SystemError) in
-            if matches(entry.path, isFolder: entry.kind == .folder) { return .skip }
-            if entry.kind != .folder { try entry.remove() }
-            return .descend
-        }
     }
 
     /// Removes what matches below `folder`; links are removed and never followed.

@@ -85,7 +85,7 @@ extension PostgresStore: BuildStore {
             try session.rows(
                 """
                 select b.* from builds b join releases r on r.app_id = b.app_id and r.version = b.release
-                where b.state = 'succeeded' and not b.ref_moved and b.source->>'kind' = 'push'
+                where b.state = 'succeeded' and not b.ref_moved
                     and (r.was_current or (b.options->>'noWait')::boolean or (
                         -- Its code became current with a config that was changed in the midst of its rollout.
                         r.state = 'superseded' and exists (select 1 from releases n

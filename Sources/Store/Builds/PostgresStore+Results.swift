@@ -61,8 +61,8 @@ extension PostgresStore {
                 release = try transaction.createRelease(recipe, app: app, operation: .release, portRange: portRange)
                     .release
             }
-            // Nothing to move: not a push, or one that makes no release.
-            let refMoved = build.source.kind != .push || build.options.buildOnly
+            // Without a release nothing comes after it.
+            let refMoved = build.options.buildOnly
             try session.run(
                 """
                 update builds set state = 'succeeded', slug = \(slug.digest),

@@ -29,6 +29,8 @@ extension PostgresStore: RetentionStore {
                 where s.digest = \(digest) and s.removed_at is null and \(Self.isUnneeded(rules, now))
                 returning image_bytes
                 """)
+            // The largest part of what is known about it goes with its files; how it was built stays.
+            if row != nil { try session.run("update slug_evidence set bill = null where slug = \(digest)") }
             return try row?.get("image_bytes")
         }
     }

@@ -64,12 +64,14 @@ extension PostgresStore {
     }
 
     private static func noSlug(_ digest: SlugDigest) -> PaaSError {
-        PaaSError(.notFound, "no app that you may see has a build or a release of the slug \(digest); see: paasctl slugs")
+        PaaSError(
+            .notFound, "no app that you may see has a build or a release of the slug \(digest); see: paasctl slugs")
     }
 
     public func promote(_ id: AppID, from source: String, actor: Principal, now: Timestamp) async throws(PaaSError) -> (
         release: Release, operation: Operation
     ) {
+        let sealer = sealer
         let portRange = portRange
         return try await write(now: now) { transaction in
             let session = transaction.session
@@ -100,9 +102,13 @@ extension PostgresStore {
                 where app_id = \(from.id) and slug = \(release.slug)
                 on conflict (app_id, slug) do nothing
                 """)
+            let config = try transaction.applyManifest(
+                try transaction.manifest(of: release.slug, app: from), app: app, types: release.processTypes,
+                sealer: sealer, portRange: portRange, actor: actor.name)
             let recipe = ReleaseRecipe(
                 slug: release.slug, stack: release.stack, commit: release.commit, processTypes: release.processTypes,
-                manifest: release.manifest, configVersion: app.configVersion, description: "Promote \(from.name) v\(version)", createdBy: actor.name)
+                manifest: release.manifest, configVersion: config,
+                description: "Promote \(from.name) v\(version)", createdBy: actor.name)
             return try transaction.createRelease(recipe, app: app, operation: .release, portRange: portRange)
         }
     }
@@ -150,6 +156,7 @@ extension SlugInfo {
     fileprivate init(_ row: PostgresRow) throws(PostgresError) {
         self.init(
             digest: try row.get("digest"), sizeBytes: try row.get("size_bytes"), imageBytes: try row.get("image_bytes"),
-            createdAt: try row.get("created_at"), uses: [], provenance: nil, hasBill: false)
+            createdAt: try row.get("created_at"), removedAt: try row.get("removed_at"), uses: [], provenance: nil,
+            hasBill: false)
     }
 }

@@ -79,6 +79,11 @@ struct Apps: AsyncParsableCommand {
             Console.fields([
                 ("Space", json.text("space")), ("Stack", json.text("stack")),
                 ("Deploy branch", json["deployBranch"]?.stringValue ?? "main or master, whichever is pushed first"),
+                (
+                    "Buildpacks",
+                    json["buildpacks"]?.arrayValue?.compactMap(\.stringValue).joined(separator: " ").nonEmpty
+                        ?? "found by the files of the source"
+                ),
                 ("Current release", json["currentRelease"]?.integerValue.map { "v\($0)" } ?? "none"),
                 ("Git URL", "\(session.api)/git/\(name).git"), ("Web URL", json.text("webUrl")),
                 ("Created", json.text("createdAt")), ("Updated", json.text("updatedAt")),
@@ -104,6 +109,10 @@ struct Apps: AsyncParsableCommand {
             try await client.report(reply, "Deleting \(name)", waits: wait.waits, json: output.isJSON)
         }
     }
+}
+
+extension String {
+    fileprivate var nonEmpty: String? { isEmpty ? nil : self }
 }
 
 extension JSONValue {

@@ -4,7 +4,8 @@ import Domain
 struct Builds: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "List, start, follow and cancel builds.",
-        subcommands: [List.self, BuildsCreate.self, Log.self, Cancel.self, PurgeCache.self], defaultSubcommand: List.self)
+        subcommands: [List.self, BuildsCreate.self, Log.self, Cancel.self, PurgeCache.self],
+        defaultSubcommand: List.self)
 
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "List the newest builds of an app.")

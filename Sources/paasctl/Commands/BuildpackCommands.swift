@@ -76,7 +76,8 @@ struct Buildpacks: AsyncParsableCommand {
         if json { return Console.print(json: list) }
         let names = (list.arrayValue ?? []).map { $0.stringValue ?? "?" }
         if names.isEmpty {
-            return Console.note("\(app) has no buildpacks set: the next build finds them by the files at the root of the source.")
+            return Console.note(
+                "\(app) has no buildpacks set: the next build finds them by the files at the root of the source.")
         }
         for name in names { Console.print(Console.safe(name)) }
     }

@@ -20,12 +20,12 @@ struct Slugs: AsyncParsableCommand {
             let items = slugs.arrayValue ?? []
             if items.isEmpty { return Console.note("No slugs yet; make one with: git push paas main") }
             Console.table(
-                ["SLUG", "SIZE", "BUILDS", "RELEASES", "CREATED"],
+                ["SLUG", "SIZE", "BUILDS", "RELEASES", "CREATED", "REMOVED"],
                 items.map { slug in
                     let use = slug["uses"]?.arrayValue?.first
                     return [
                         slug.text("digest"), Slugs.size(slug["imageBytes"]), Slugs.numbers(use?["builds"], ""),
-                        Slugs.numbers(use?["releases"], "v"), slug.text("createdAt"),
+                        Slugs.numbers(use?["releases"], "v"), slug.text("createdAt"), slug.text("removedAt"),
                     ]
                 })
         }
@@ -59,7 +59,7 @@ struct Slugs: AsyncParsableCommand {
                 ("Network", definition?["internalParameters"]?.text("network") ?? "-"),
                 ("Built", metadata.map { "\($0.text("startedOn")) to \($0.text("finishedOn"))" } ?? "-"),
                 ("Components", json["sbom"]?.stringValue == nil ? "none kept" : "paasctl slugs sbom \(slug)"),
-                ("Created", json.text("createdAt")),
+                ("Created", json.text("createdAt")), ("Removed", json.text("removedAt")),
             ])
             for use in json["uses"]?.arrayValue ?? [] {
                 Console.print(

@@ -28,7 +28,8 @@ struct UploadBody: AsyncSequence, Sendable {
         }
         switch info.st_mode & S_IFMT {
         case S_IFREG: size = Int64(info.st_size)
-        case S_IFDIR: throw UploadFailure("\(name) is a folder; make an archive of it: tar -czf source.tar.gz -C \(name) .")
+        case S_IFDIR:
+            throw UploadFailure("\(name) is a folder; make an archive of it: tar -czf source.tar.gz -C \(name) .")
         default: size = nil
         }
     }
