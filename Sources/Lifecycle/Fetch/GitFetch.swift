@@ -37,12 +37,7 @@ struct GitFetch: Sendable {
         _ = try git(["init", "-q", "--template=", "."], deadline)
         if let ref, GitObject.isID(ref) { return try fetchCommit(ref, deadline) }
         let name = try resolve(ref, deadline)
-        let shallow = try run(["fetch", "-q", "--no-tags", "--depth", "1", "--", url.withoutSecrets, name], deadline)
-        if shallow.status != 0 {
-            // A server of plain files has no shallow fetch.
-            guard shallow.errorText.contains("shallow") else { throw failure(shallow) }
-            _ = try git(["fetch", "-q", "--no-tags", "--", url.withoutSecrets, name], deadline)
-        }
+        try fetchRefs([name], deadline)
         return try commit("FETCH_HEAD", deadline)
     }
 
@@ -85,9 +80,16 @@ struct GitFetch: Sendable {
             if GitRef.isAllowed(name), !names.contains(name), names.count < 50 { names.append(name) }
         }
         guard !names.isEmpty else { return }
-        _ = try git(
-            ["fetch", "-q", "--no-tags", "--depth", "1", "--", url.withoutSecrets] + names.map { "\($0):\($0)" },
-            deadline)
+        try fetchRefs(names.map { "\($0):\($0)" }, deadline)
+    }
+
+    /// Without their history where the server can; one of plain files has no shallow fetch.
+    private func fetchRefs(_ refs: [String], _ deadline: Double) throws(FetchFailure) {
+        let rest = ["--", url.withoutSecrets] + refs
+        let shallow = try run(["fetch", "-q", "--no-tags", "--depth", "1"] + rest, deadline)
+        if shallow.status == 0 { return }
+        guard shallow.errorText.contains("shallow") else { throw failure(shallow) }
+        _ = try git(["fetch", "-q", "--no-tags"] + rest, deadline)
     }
 
     private func commit(_ name: String, _ deadline: Double) throws(FetchFailure) -> Commit {
