@@ -93,15 +93,19 @@ let package = Package(
             swiftSettings: strict),
 
         // Tests
-        .testTarget(name: "DomainTests", dependencies: ["Domain"], swiftSettings: strict),
+        .target(name: "Fuzzing", path: "Tests/Fuzzing", swiftSettings: strict),
+        .testTarget(name: "DomainTests", dependencies: ["Domain", "Fuzzing"], swiftSettings: strict),
         .testTarget(name: "OSTests", dependencies: ["OS", "Domain"], swiftSettings: strict),
         .testTarget(name: "TelemetryTests", dependencies: ["Telemetry", logging], swiftSettings: strict),
         .testTarget(name: "PostgresTests", dependencies: ["Postgres"], swiftSettings: strict),
         .testTarget(name: "StoreTests", dependencies: ["Store", "Postgres", "Domain"], swiftSettings: strict),
-        .testTarget(name: "GitTests", dependencies: ["Git", "OS", "Domain"], swiftSettings: strict),
+        .testTarget(name: "GitTests", dependencies: ["Git", "OS", "Domain", "Fuzzing"], swiftSettings: strict),
         .testTarget(name: "ContainersTests", dependencies: ["Containers", "OS", "Domain"], swiftSettings: strict),
-        .testTarget(name: "LifecycleTests", dependencies: ["Lifecycle", "OS", "Domain", toml], swiftSettings: strict),
-        .testTarget(name: "BuilderTests", dependencies: ["Builder", "Domain"], swiftSettings: strict),
+        .testTarget(name: "BuilderTests", dependencies: ["Builder", "Domain", "Fuzzing"], swiftSettings: strict),
+        .testTarget(
+            name: "LifecycleTests",
+            dependencies: ["Lifecycle", "paas-lifecycle", "OS", "Domain", "Fuzzing", toml], exclude: ["Fixtures"],
+            swiftSettings: strict),
         .testTarget(name: "PaasdTests", dependencies: ["paasd", "Domain", "API"], swiftSettings: strict),
         .testTarget(name: "SchedulerTests", dependencies: ["Scheduler", "Domain"], swiftSettings: strict),
         .testTarget(name: "RouterTests", dependencies: ["Router", "OS", "Domain"], swiftSettings: strict),

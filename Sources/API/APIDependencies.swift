@@ -9,7 +9,8 @@ public struct PortCapabilities: Sendable, Hashable {
     public var planes: Set<PortBinding.Plane>
 
     public init(
-        protocols: Set<PortBinding.BindingProtocol> = [.tcp], affinities: Set<PortBinding.Affinity> = [.none],
+        protocols: Set<PortBinding.BindingProtocol> = PortBinding.BindingProtocol.offered,
+        affinities: Set<PortBinding.Affinity> = [.none],
         proxyProtocols: Set<PortBinding.ProxyProtocol> = [.none], planes: Set<PortBinding.Plane> = [.auto, .user]
     ) {
         self.protocols = protocols
@@ -32,6 +33,9 @@ public struct APIDependencies: Sendable {
     public var logs: any LogReader
     public var status: any StatusSource
     public var tickets: PushTickets
+    /// The platform's own, by name; empty: not known.
+    public var buildpacks: [BuildpackInfo]
+    public var gitBudget: GitRequestBudget
     public var ports: PortCapabilities
     public var settings: Settings
     /// The epoch of this paasd, for calls of the engine.
@@ -43,15 +47,19 @@ public struct APIDependencies: Sendable {
     /// Told of the releases and formations that the API records.
     public var faults: any FaultInjector
     public var clock: @Sendable () -> Timestamp
+    /// What the removal of old things did, for the metrics; nil where nothing is removed.
+    public var retention: (any RetentionStatus)?
 
     public init(
         store: any ControlStore, engine: any ContainerEngine, buildEngine: any BuildEngine, builds: any BuildService,
         git: any GitTransport, repositories: any SourceRepositories, scheduler: any SchedulerWakeup,
         routing: any RoutingFeed, logs: any LogReader, status: any StatusSource, tickets: PushTickets,
+        buildpacks: [BuildpackInfo] = [],
         ports: PortCapabilities = PortCapabilities(), settings: Settings, epoch: Int64,
         adminTokenHash: [UInt8]? = nil,
         streamRecheckSeconds: Double = 5,
-        faults: any FaultInjector = NoFaults(), clock: @escaping @Sendable () -> Timestamp = { Timestamp.now() }
+        faults: any FaultInjector = NoFaults(), clock: @escaping @Sendable () -> Timestamp = { Timestamp.now() },
+        retention: (any RetentionStatus)? = nil
     ) {
         self.store = store
         self.engine = engine
@@ -64,6 +72,8 @@ public struct APIDependencies: Sendable {
         self.logs = logs
         self.status = status
         self.tickets = tickets
+        self.buildpacks = buildpacks
+        gitBudget = GitRequestBudget(perHour: settings.gitRequestsPerHour)
         self.ports = ports
         self.settings = settings
         self.epoch = epoch
@@ -71,5 +81,6 @@ public struct APIDependencies: Sendable {
         self.streamRecheckSeconds = streamRecheckSeconds
         self.faults = faults
         self.clock = clock
+        self.retention = retention
     }
 }

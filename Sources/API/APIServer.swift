@@ -89,10 +89,11 @@ public struct APIServer: Sendable {
         let routes =
             AppEndpoints(dependencies: dependencies).routes + ConfigEndpoints(dependencies: dependencies).routes
             + FormationEndpoints(dependencies: dependencies).routes + BuildEndpoints(dependencies: dependencies).routes
-            + ReleaseEndpoints(dependencies: dependencies).routes
+            + ReleaseEndpoints(dependencies: dependencies).routes + SlugEndpoints(dependencies: dependencies).routes
             + ProcessEndpoints(dependencies: dependencies).routes + PortEndpoints(dependencies: dependencies).routes
             + LogEndpoints(dependencies: dependencies).routes + EventEndpoints(dependencies: dependencies).routes
             + AdministrationEndpoints(dependencies: dependencies).routes
+            + KeyEndpoints(dependencies: dependencies).routes
             + PlatformEndpoints(dependencies: dependencies, stackBuilds: stackBuilds).routes
             + MetricsEndpoint(dependencies: dependencies, counter: counter).routes
         return APIResponder(

@@ -28,30 +28,61 @@ public actor BuildCoordinator: BuildService {
 
     // MARK: BuildService
 
-    public func start(_ app: App, source: Build.Source, options: Build.Options, actor: Principal)
-        async throws(PaaSError) -> Build
-    {
-        try await start(app, source: source, options: options, actor: actor, patience: .zero)
+    public func start(
+        _ app: App, source: Build.Source, options: Build.Options, upload: (any SourceUpload)?, actor: Principal
+    ) async throws(PaaSError) -> Build {
+        do throws(PaaSError) {
+            guard (upload != nil) == (source.kind == .tar) else {
+                throw PaaSError(.internal, "an archive belongs to a build of one, and to no other")
+            }
+            return try await start(
+                app, id: upload?.build ?? .random(), source: source, options: options, actor: actor, patience: .zero)
+        } catch {
+            // As for a pin: the row may be there.
+            if error.code != .unavailable && error.code != .stale && error.code != .cancelled {
+                await upload?.discard()
+            }
+            throw error
+        }
+    }
+
+    public func receive(_ app: App, actor: Principal) async throws(PaaSError) -> any SourceUpload {
+        try Self.require(actor, app)
+        if let active = try await active(app.id) { throw Self.busy(active, app) }
+        return try await parts.uploads.begin(app: app.id)
+    }
+
+    public func waitsFor(_ build: BuildID) -> Int? { driven[build]?.waitsFor }
+
+    private static func require(_ actor: Principal, _ app: App) throws(PaaSError) {
+        guard actor.mayChangeApps, actor.maySee(space: app.space) else {
+            throw PaaSError(.forbidden, "this token may not build \(app.name)")
+        }
+    }
+
+    private static func busy(_ active: Build, _ app: App) -> PaaSError {
+        PaaSError(
+            .conflict,
+            "build \(active.number) of \(app.name) is still running; wait for it, or cancel it: paasctl builds cancel \(active.number) -a \(app.name)"
+        )
     }
 
     /// - Parameter patience: how long a part of the platform that is away is waited for.
     func start(
-        _ app: App, source: Build.Source, options: Build.Options, actor: Principal, patience: Duration
+        _ app: App, id: BuildID = .random(), source: Build.Source, options: Build.Options, actor: Principal,
+        patience: Duration
     ) async throws(PaaSError) -> Build {
-        guard actor.mayChangeApps, actor.maySee(space: app.space) else {
-            throw PaaSError(.forbidden, "this token may not build \(app.name)")
-        }
-        guard let commit = source.commit else {
-            throw PaaSError(.invalid, "name the commit to build")
-        }
-        let id = BuildID.random()
+        try Self.require(actor, app)
         opening.insert(id)
         defer { opening.remove(id) }
         let parts = parts
-        try await patiently(patience) { () async throws(PaaSError) in
-            try await parts.sources.pin(app: app.id, build: id, commit: commit)
+        if source.kind.isInRepository {
+            guard let commit = source.commit else { throw PaaSError(.invalid, "name the commit to build") }
+            try await patiently(patience) { () async throws(PaaSError) in
+                try await parts.sources.pin(app: app.id, build: id, commit: commit)
+            }
+            parts.faults.reached(.refPinned)
         }
-        parts.faults.reached(.refPinned)
         let build: Build
         do throws(PaaSError) {
             // With the same id: a row whose answer got lost is found, not made again.
@@ -62,7 +93,9 @@ public actor BuildCoordinator: BuildService {
             }
         } catch {
             // An answer that got lost: the row may be there, and then the pin must stay. The repair at start knows.
-            if error.code != .unavailable && error.code != .stale && error.code != .cancelled {
+            if source.kind.isInRepository,
+                error.code != .unavailable && error.code != .stale && error.code != .cancelled
+            {
                 do throws(PaaSError) {
                     try await parts.sources.unpin(app: app.id, build: id)
                 } catch {
@@ -103,6 +136,15 @@ public actor BuildCoordinator: BuildService {
     public func log(_ build: BuildID, follow: Bool) async throws(PaaSError) -> AsyncThrowingStream<String, any Error> {
         let known = try await parts.store.build(build)
         let progress = follow ? try await attach(known) : nil
+        // Every build says something at its end.
+        if known.state.isFinal, progress == nil, try await parts.log.read(build, from: .start, limit: 1).lines.isEmpty {
+            let line =
+                " !     The log of build \(known.number) is no longer kept (PAAS_RETAIN_BUILD_LOGS, PAAS_RETAIN_LOG_DAYS)."
+            return AsyncThrowingStream { continuation in
+                continuation.yield(line)
+                continuation.finish()
+            }
+        }
         let reader = BuildLogReader(log: parts.log, build: build, fromLine: 0, progress: progress)
         return AsyncThrowingStream {
             if let line = try await reader.next() { return line }
@@ -254,6 +296,7 @@ public actor BuildCoordinator: BuildService {
     }
 
     private func ended(_ id: BuildID, _ progress: BuildProgress) {
+        parts.buildEnded.raise()
         // It may have been taken up anew since its end was told.
         guard driven[id] === progress else { return }
         tasks[id] = nil

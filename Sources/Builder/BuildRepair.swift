@@ -23,6 +23,7 @@ struct BuildRepair: Sendable {
                 await untilDone("pins and repositories") { () async throws(PaaSError) in try await repositories() }
             }
             group.addTask { await untilDone("build logs") { () async throws(PaaSError) in try await logs() } }
+            group.addTask { await untilDone("uploads") { () async throws(PaaSError) in try await uploads() } }
         }
     }
 
@@ -104,6 +105,19 @@ struct BuildRepair: Sendable {
             if try await parts.store.knownBuilds(app).contains(pin) { continue }
             try await parts.sources.unpin(app: app, build: pin)
             parts.logger.notice("removed a pin without a build", metadata: ["build": "\(pin)"])
+        }
+    }
+
+    /// Archives whose build has ended, or was never opened.
+    private func uploads() async throws(PaaSError) {
+        let kept = try await parts.uploads.leftovers()
+        if kept.isEmpty { return }
+        let active = Set(try await parts.store.activeBuilds().map(\.id))
+        for build in kept where !active.contains(build) {
+            try await item("an archive without a build", build) { () async throws(PaaSError) in
+                try await parts.uploads.remove(build)
+                parts.logger.notice("removed an archive without a build", metadata: ["build": "\(build)"])
+            }
         }
     }
 

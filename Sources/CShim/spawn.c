@@ -148,6 +148,8 @@ int slipway_pidfd_wait(int pidfd, int nohang, int *status) {
     return 1;
 }
 
+int slipway_adopt_orphans(void) { return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0 ? -errno : 0; }
+
 pid_t slipway_gettid(void) { return (pid_t)syscall(SYS_gettid); }
 
 void slipway_set_thread_name(const char *name) { pthread_setname_np(pthread_self(), name); }

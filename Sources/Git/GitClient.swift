@@ -83,9 +83,11 @@ public final class GitClient: SourceRepositories, GitTransport {
         return facts
     }
 
-    public func checkout(app: AppID, commit: String, into directory: String, limitBytes: Int64) async throws(PaaSError)
-    {
-        _ = try await call(.checkout(app: app, commit: commit, directory: directory, limitBytes: limitBytes))
+    public func checkout(
+        app: AppID, commit: String, into directory: String, limitBytes: Int64, keeping: KeptHistory?
+    ) async throws(PaaSError) {
+        _ = try await call(
+            .checkout(app: app, commit: commit, directory: directory, limitBytes: limitBytes, keeping: keeping))
     }
 
     public func updateRef(app: AppID, ref: String, old: String?, new: String) async throws(PaaSError) {
@@ -115,6 +117,12 @@ public final class GitClient: SourceRepositories, GitTransport {
         try await open(
             GitExchangeCall(
                 app: app, service: service, advertise: false, protocolVersion: protocolVersion, ticket: ticket))
+    }
+
+    public func session(app: AppID, service: GitService, ticket: String?) async throws(PaaSError) -> any GitExchange {
+        try await open(
+            GitExchangeCall(
+                app: app, service: service, advertise: false, protocolVersion: nil, ticket: ticket, isSession: true))
     }
 
     private func open(_ call: GitExchangeCall) async throws(PaaSError) -> any GitExchange {

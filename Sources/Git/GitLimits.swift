@@ -10,12 +10,27 @@ struct GitLimits: Sendable {
     var exchangesPerApp = 16
     /// How long git's client may send nothing, or take nothing, before it has sent all of its request.
     var idleSeconds = 120
+    /// The same over SSH, where git packs while it is connected.
+    var packIdleSeconds = 900
     /// How long it may take nothing of the reply after that.
     var replyIdleSeconds = 1800
-    /// Largest pack that a push may bring.
+    /// Most that a push may send: its commands and its pack.
     var pushBytes: Int64 = 1 << 30
     /// What pushes leave free on the disk, which is the database's as well.
     var freeBytes: Int64 = 1 << 30
+
+    var tooLarge: PaaSError {
+        let text =
+            pushBytes >= 1 << 30
+            ? "\(pushBytes >> 30) GiB" : pushBytes >= 1 << 20 ? "\(pushBytes >> 20) MiB" : "\(pushBytes >> 10) KiB"
+        return PaaSError(
+            .tooLarge,
+            "this push sends more than \(text), the most that is taken at once; leave large files out of git, push parts of the history one after the other, or ask the operator for a larger PAAS_PUSH_LIMIT_BYTES"
+        )
+    }
+
+    /// When repositories are packed together.
+    var upkeep = Upkeep.Plan()
 
     /// - Throws: `unavailable` if a push must not write to the disk that holds `folder`.
     func requireSpace(_ folder: String) throws(PaaSError) {

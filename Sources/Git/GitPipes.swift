@@ -40,13 +40,16 @@ final class InputFeed: Sendable {
     func pump(first: [UInt8], ended: Bool, lost: (PaaSError?) -> Void) {
         defer { close() }
         var sinceLook = 0
+        var taken = Int64(first.count)
         do throws(PaaSError) {
             write(first[...])
             if ended { try end() }
-            while let frame = try Self.next(channel, limits.idleSeconds), let tag = frame.first {
+            while let frame = try Self.next(channel), let tag = frame.first {
                 if tag == GitFrame.endOfInput {
                     try end()
                 } else if tag == GitFrame.input {
+                    taken += Int64(frame.count - 1)
+                    guard taken <= limits.pushBytes else { throw limits.tooLarge }
                     sinceLook += frame.count
                     if sinceLook >= Self.lookBytes {
                         try look()
@@ -62,13 +65,13 @@ final class InputFeed: Sendable {
     }
 
     /// The next frame; nil when the peer is gone.
-    static func next(_ channel: FrameChannel, _ idleSeconds: Int) throws(PaaSError) -> [UInt8]? {
+    static func next(_ channel: FrameChannel) throws(PaaSError) -> [UInt8]? {
         do throws(SystemError) {
             return try channel.receive()
         } catch {
             guard error.errno == EAGAIN else { return nil }
             throw PaaSError(
-                .timeout, "git sent nothing for \(idleSeconds) seconds in the middle of its request; try again",
+                .timeout, "git sent nothing for too long in the middle of its request; try again",
                 source: .client)
         }
     }

@@ -13,7 +13,7 @@ enum GitCall: Codable, Sendable {
     case resolve(app: AppID, revision: String)
     case commitInfo(app: AppID, commit: String)
     case inspect(app: AppID, commit: String)
-    case checkout(app: AppID, commit: String, directory: String, limitBytes: Int64)
+    case checkout(app: AppID, commit: String, directory: String, limitBytes: Int64, keeping: KeptHistory?)
     case updateRef(app: AppID, ref: String, old: String?, new: String)
     case readRef(app: AppID, ref: String)
     case setHead(app: AppID, branch: String)
@@ -21,6 +21,19 @@ enum GitCall: Codable, Sendable {
     case needless(app: AppID, shallow: [String])
     /// Turns the connection into a stream: `GitFrame`s both ways.
     case exchange(GitExchangeCall)
+
+    /// Whose repository it is about; nil: all of them.
+    var app: AppID? {
+        switch self {
+        case .create(let app), .remove(let app), .setAside(let app), .pins(let app): app
+        case .pin(let app, _, _), .unpin(let app, _), .resolve(let app, _), .commitInfo(let app, _),
+            .inspect(let app, _), .checkout(let app, _, _, _, _), .updateRef(let app, _, _, _), .readRef(let app, _),
+            .setHead(let app, _), .needless(let app, _):
+            app
+        case .exchange(let call): call.app
+        case .list: nil
+        }
+    }
 }
 
 /// One run of a git program for somebody outside.
@@ -33,6 +46,9 @@ struct GitExchangeCall: Codable, Sendable {
     var protocolVersion: String?
     /// Of a push.
     var ticket: String?
+    /// The connection stays open both ways, as over SSH. A fetch brings its list of refs along then; a push goes on behind an
+    /// `advertise` of its own, as over HTTP.
+    var isSession = false
 
     var isPush: Bool { service == .receivePack && !advertise }
     /// The program's name, as git calls it.

@@ -14,6 +14,12 @@ extension GitServer {
         }
         defer { seats.leave(call.app) }
         let path = GitWorker.path(call.app, in: settings.repositoriesDirectory)
+        if call.isSession {
+            // Over SSH a pusher is silent while it packs, and one who fetches while it receives. Whether it is still there is
+            // for sshd to say.
+            try channel.limitIdle(
+                receiveSeconds: call.isPush ? limits.packIdleSeconds : 0, sendSeconds: limits.replyIdleSeconds)
+        }
         guard call.isPush else {
             return try run(channel, call, path, prelude: [], ended: false) {}
         }
@@ -69,7 +75,9 @@ extension GitServer {
     }
 
     private func spec(_ call: GitExchangeCall, _ path: String) -> ProcessSpec {
-        var arguments = configuration() + [call.verb, "--stateless-rpc"]
+        var arguments = configuration() + [call.verb]
+        // A push over SSH is one exchange with the list of refs and one with the rest, as over HTTP.
+        if !call.isSession || call.isPush { arguments.append("--stateless-rpc") }
         if call.advertise {
             arguments.append(call.service == .receivePack ? "--http-backend-info-refs" : "--advertise-refs")
         }
@@ -94,7 +102,8 @@ extension GitServer {
             "receive.advertisePushOptions=true", "receive.advertiseAtomic=false",
             "receive.fsckObjects=true", "receive.fsck.zeroPaddedFilemode=warn",
             "receive.fsck.missingSpaceBeforeDate=warn", "receive.fsck.badTimezone=warn",
-            "receive.maxInputSize=\(limits.pushBytes)", "receive.autogc=false",
+            // Ours comes first, with words of its own.
+            "receive.maxInputSize=\(limits.pushBytes + (16 << 20))", "receive.autogc=false",
             "receive.denyNonFastForwards=false",
             "receive.unpackLimit=1", "transfer.hideRefs=refs/paas", "uploadpack.hideRefs=refs/paas",
             "gc.auto=0", "pack.threads=2", "protocol.file.allow=never", "core.fsync=all", "core.fsyncMethod=fsync",
@@ -105,7 +114,7 @@ extension GitServer {
     private func readPrelude(_ channel: FrameChannel) throws(PaaSError) -> ([String], [UInt8], Bool) {
         var prelude = ShallowPrelude()
         while true {
-            guard let frame = try InputFeed.next(channel, limits.idleSeconds), let tag = frame.first else {
+            guard let frame = try InputFeed.next(channel), let tag = frame.first else {
                 throw PaaSError(.cancelled, "the pusher went away")
             }
             let ended = tag == GitFrame.endOfInput
@@ -120,7 +129,7 @@ extension GitServer {
             let idle = try shallowLists.idle(app, file)
             if idle.isEmpty { return }
             let call = try GitWire.encode(GitCall.needless(app: app, shallow: idle))
-            switch try GitWire.decode(GitReply.self, work(call)) {
+            switch try GitWire.decode(GitReply.self, work(call, of: app)) {
             case .commits(let needless): try shallowLists.remove(needless, app, file)
             case .failed(let report): throw report.asError
             default: throw PaaSError(.internal, "the worker answered something else than asked")

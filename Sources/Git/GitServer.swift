@@ -1,6 +1,7 @@
 import Domain
 import Glibc
 import OS
+import Synchronization
 
 /// The paas-git daemon: takes calls of paasd on a unix socket, runs each in a limited child. Plain blocking threads.
 public final class GitServer: Sendable {
@@ -8,6 +9,7 @@ public final class GitServer: Sendable {
     let limits: GitLimits
     let seats: Seats
     let shallowLists = ShallowLists()
+    private let upkeep: Upkeep
     let log: @Sendable (String) -> Void
     private let program: String
     private let clientUser: uid_t
@@ -18,7 +20,9 @@ public final class GitServer: Sendable {
     public convenience init(
         settings: Settings, program: String, clientUser: uid_t, log: @escaping @Sendable (String) -> Void
     ) {
-        self.init(settings: settings, program: program, clientUser: clientUser, limits: GitLimits(), log: log)
+        var limits = GitLimits()
+        limits.pushBytes = settings.pushLimitBytes
+        self.init(settings: settings, program: program, clientUser: clientUser, limits: limits, log: log)
     }
 
     init(
@@ -30,13 +34,22 @@ public final class GitServer: Sendable {
         self.clientUser = clientUser
         self.limits = limits
         self.log = log
-        seats = Seats(limits)
+        let seats = Seats(limits)
+        self.seats = seats
+        upkeep = Upkeep(
+            repositories: settings.repositoriesDirectory, plan: limits.upkeep,
+            isBusy: { seats.taken.withLock { !$0.isEmpty } }, log: log)
     }
 
     /// Serves until the process ends.
     public func run() throws(SystemError) {
         try InterruptedWork(repositories: settings.repositoriesDirectory, log: log).clear()
         let listener = try UnixSocket.listen(settings.gitSocket, mode: 0o660)
+        do throws(SystemError) {
+            try Thread.tryStart("git-upkeep") { [upkeep] in upkeep.run() }
+        } catch {
+            log("repositories are not packed together: \(error)")
+        }
         log("serving on \(settings.gitSocket)")
         while true {
             do throws(SystemError) {
@@ -68,7 +81,7 @@ public final class GitServer: Sendable {
                 refusal = [GitFrame.failed]
                 try exchange(channel, call)
             } else {
-                try channel.send(work(frame))
+                try channel.send(work(frame, of: call.app))
             }
         } catch {
             log("a call failed: \(error)")
@@ -83,7 +96,12 @@ public final class GitServer: Sendable {
     }
 
     /// Runs the call in a child; its standard output is the reply.
-    func work(_ frame: [UInt8]) throws -> [UInt8] {
+    /// - Parameter app: whose repository it is about.
+    func work(_ frame: [UInt8], of app: AppID?) throws -> [UInt8] {
+        try upkeep.around(app) { try work(frame) }
+    }
+
+    private func work(_ frame: [UInt8]) throws -> [UInt8] {
         var spec = ProcessSpec(program, ["work", settings.repositoriesDirectory], environment: Self.environment)
         spec.cpuSecondsLimit = 300
         spec.fileBytesLimit = limits.pushBytes

@@ -84,7 +84,7 @@ public enum GitWorker {
         case .resolve(let app, let revision): return .text(try open(app).resolve(revision))
         case .commitInfo(let app, let commit): return .commit(try open(app).commitInfo(commit))
         case .inspect(let app, let commit): return .facts(try open(app).inspect(commit))
-        case .checkout(let app, let commit, let directory, let limit):
+        case .checkout(let app, let commit, let directory, let limit, let kept):
             let repository = try open(app)
             let facts = try repository.inspect(commit)
             guard facts.totalBytes <= limit else {
@@ -92,6 +92,9 @@ public enum GitWorker {
                     .appFailed, "the source has \(facts.totalBytes >> 20) MiB; at most \(limit >> 20) MiB are allowed")
             }
             try repository.checkout(commit, into: directory)
+            if let kept {
+                try HistoryCopy(repository: path(app, in: repositories), commit: commit, into: directory).make(kept)
+            }
             return .done
         case .updateRef(let app, let ref, let old, let new):
             try open(app).updateRef(ref, old: old, new: new)

@@ -34,7 +34,20 @@ struct InterruptedWork {
         for name in try Files.list(repository) where name.hasSuffix(".lock") {
             try Files.remove("\(repository)/\(name)")
         }
+        try Self.clearPacking(repository)
         try clearLocks(repository + "/refs", depth: 0)
+    }
+
+    /// What `git gc` leaves when it is ended: its own lock, and packs that were never finished.
+    static func clearPacking(_ repository: String) throws(SystemError) {
+        for name in ["gc.pid", "gc.pid.lock", "gc.log", "gc.log.lock"] where Files.exists("\(repository)/\(name)") {
+            try Files.remove("\(repository)/\(name)")
+        }
+        let folder = repository + "/objects/pack"
+        guard Files.exists(folder) else { return }
+        for name in try Files.list(folder) where name.hasPrefix("tmp_") || name.hasPrefix(".tmp-") {
+            try Files.remove("\(folder)/\(name)")
+        }
     }
 
     /// No ref's name ends in `.lock`: git allows none.

@@ -203,6 +203,8 @@ struct Repository: ~Copyable {
             options.checkout_strategy =
                 GIT_CHECKOUT_FORCE.rawValue | GIT_CHECKOUT_DONT_UPDATE_INDEX.rawValue
                 | GIT_CHECKOUT_DONT_WRITE_INDEX.rawValue | GIT_CHECKOUT_DISABLE_PATHSPEC_MATCH.rawValue
+            // Bytes as they were committed: no line ends, keywords or filters of `.gitattributes`.
+            options.disable_filters = 1
             let result = directory.withCString { target in
                 options.target_directory = target
                 return git_checkout_tree(handle, tree, &options)

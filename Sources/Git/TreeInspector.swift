@@ -32,6 +32,8 @@ final class TreeInspector {
             }, Unmanaged.passUnretained(self).toOpaque())
         if let failure { throw failure }
         try GitLibrary.check("walk tree", result)
+        // The walk sorts folders as git does: `a/` behind `a.b`.
+        facts.gitlinks.sort { $0.path < $1.path }
         return facts
     }
 
@@ -45,7 +47,13 @@ final class TreeInspector {
         let path = root + String(cString: rawName)
         switch git_tree_entry_type(entry) {
         case GIT_OBJECT_COMMIT:
-            if facts.gitlinks.count < 10 { facts.gitlinks.append(path) }
+            guard facts.gitlinks.count < TreeFacts.maximumGitlinks else {
+                failure = PaaSError(
+                    .appFailed,
+                    "the source has more than \(TreeFacts.maximumGitlinks) submodules; put some into one repository")
+                return -1
+            }
+            facts.gitlinks.append(Gitlink(path: path, commit: GitLibrary.hex(id)))
         case GIT_OBJECT_BLOB:
             facts.files += 1
             if path == ".gitmodules" { facts.hasGitmodules = true }

@@ -27,6 +27,8 @@ public struct ProcessSpec: Sendable {
     /// Without the program's own name.
     public var arguments: [String]
     public var environment: [String: String]
+    /// Entries `NAME=value` as bytes, in place of `environment`: for values that are not text.
+    public var rawEnvironment: [[UInt8]]?
     public var directory: String?
     public var newSession = false
     public var user: User?
@@ -70,8 +72,17 @@ public struct ChildProcess: ~Copyable, Sendable {
             return pointer
         }
         defer { strings.forEach { $0.deallocate() } }
-        let argv = [copy(spec.path)] + spec.arguments.map(copy)
-        let envp = spec.environment.sorted { $0.key < $1.key }.map { copy("\($0.key)=\($0.value)") }
+        let argv = [copy(spec.path)] + spec.arguments.map { copy($0) }
+        func copy(_ bytes: [UInt8]) -> UnsafeMutablePointer<CChar> {
+            let pointer = UnsafeMutablePointer<CChar>.allocate(capacity: bytes.count + 1)
+            for (index, byte) in bytes.enumerated() { pointer[index] = CChar(bitPattern: byte) }
+            pointer[bytes.count] = 0
+            strings.append(pointer)
+            return pointer
+        }
+        let envp =
+            spec.rawEnvironment?.map { copy($0) }
+            ?? spec.environment.sorted { $0.key < $1.key }.map { copy("\($0.key)=\($0.value)") }
         let fds = descriptors.map { $0 ?? -1 }
         let groups = spec.user?.groups ?? []
         c.path = UnsafePointer(argv[0])

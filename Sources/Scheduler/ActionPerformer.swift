@@ -23,6 +23,10 @@ struct ActionPerformer: Sendable {
     let epoch: Int64
     let now: @Sendable () -> Timestamp
     let makeID: @Sendable () -> InstanceID
+    /// Of this host, for rows of runs.
+    var bootID: String?
+    /// Longest run of a release.
+    var releaseTimeoutSeconds = 3600
 
     /// Last log lines that the report of a failed release holds.
     static let reportedLines = 20
@@ -45,6 +49,12 @@ struct ActionPerformer: Sendable {
         case .create, .markStarting, .markUp, .unroute, .setStopAt, .markCrashed, .markExited, .removeInstance,
             .resetSlot:
             return try await performOnInstances(action, snapshot)
+        case .beginRun(let kind, let version):
+            try await beginRun(kind, version, snapshot)
+            return .none
+        case .endRun(let end):
+            try await endRun(end, snapshot)
+            return .unrouted
         default:
             try await performOnApp(action, snapshot)
             return .none
@@ -111,6 +121,7 @@ struct ActionPerformer: Sendable {
     }
 
     private func ensure(_ id: InstanceID, _ snapshot: AppSnapshot) async throws(PaaSError) -> Effect {
+        if let row = row(id, snapshot), row.runKind != nil { return try await ensureRun(row, snapshot) }
         guard let row = row(id, snapshot),
             let release = [snapshot.candidate, snapshot.current].compactMap({ $0 }).first(where: {
                 $0.version == row.release
@@ -171,15 +182,15 @@ struct ActionPerformer: Sendable {
         }
     }
 
-    private func row(_ id: InstanceID, _ snapshot: AppSnapshot?) -> ProcessInstance? {
+    func row(_ id: InstanceID, _ snapshot: AppSnapshot?) -> ProcessInstance? {
         snapshot?.instances.first { $0.id == id }
     }
 
-    private func say(_ text: String, _ row: ProcessInstance) {
+    func say(_ text: String, _ row: ProcessInstance) {
         log.append(app: row.app, LogLine(time: now(), source: .platform, process: row.name, text: text))
     }
 
-    private func say(_ text: String, _ snapshot: AppSnapshot) {
+    func say(_ text: String, _ snapshot: AppSnapshot) {
         log.append(
             app: snapshot.app.id, LogLine(time: now(), source: .platform, process: "scheduler", text: text))
     }

@@ -55,7 +55,7 @@ extension Reconciler {
             let containers = state.engine.containers(of: app)
             if containers == nil { state.waitingForEngine.insert(app) }
             return PlannerInput(
-                snapshot: nil, observed: containers, engineSince: state.engineSince,
+                snapshot: nil, observed: containers, bootID: bootID, engineSince: state.engineSince,
                 buildRuns: state.engine.buildRuns(of: app),
                 routers: state.routers.facts(),
                 upRevisions: state.upRevisions, baseRevision: state.baseRevision,

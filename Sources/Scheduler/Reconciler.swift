@@ -84,7 +84,7 @@ public final class Reconciler: SchedulerWakeup, Sendable {
     ) {
         performer = ActionPerformer(
             store: store, engine: engine, faults: faults, log: log, cleanup: cleanup, epoch: epoch, now: now,
-            makeID: makeID)
+            makeID: makeID, bootID: bootID, releaseTimeoutSeconds: settings.releaseTimeoutSeconds)
         self.publisher = publisher
         self.settings = settings
         self.bootID = bootID

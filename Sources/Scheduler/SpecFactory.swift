@@ -22,6 +22,29 @@ enum SpecFactory {
             requiredPorts: requiredPorts(bindings))
     }
 
+    /// A run of a release: as large as the largest process type of the release, without ports, for a limited time.
+    /// - Parameters:
+    ///   - config: the vars of the release's config version.
+    ///   - timeLimitSeconds: after which the engine ends it.
+    static func spec(
+        for instance: ProcessInstance, run: ReleaseRun, release: Release, config: ConfigVars, in snapshot: AppSnapshot,
+        epoch: Int64, timeLimitSeconds: Int
+    ) -> ContainerSpec {
+        // What migrates a database or fills a cache is the same code as what serves.
+        let entries = snapshot.formation.filter { release.processTypes[$0.key] != nil }.map(\.value)
+        let least = FormationEntry(quantity: 0)
+        return ContainerSpec(
+            id: instance.id, epoch: epoch, generation: instance.generation, role: .process(slug: release.slug),
+            app: instance.app, appName: snapshot.app.name, name: instance.name,
+            networkIndex: snapshot.app.networkIndex, uidSlot: snapshot.app.uidSlot, stack: release.stack,
+            command: run.command,
+            environment: environment(for: instance, config: config, bindings: [], app: snapshot.app),
+            limits: .init(
+                memoryBytes: entries.reduce(least.memoryBytes) { max($0, $1.memoryBytes) },
+                cpuMillis: entries.reduce(least.cpuMillis) { max($0, $1.cpuMillis) }),
+            timeLimitSeconds: timeLimitSeconds)
+    }
+
     /// Sorted by name. What the platform sets wins over config vars.
     static func environment(
         for instance: ProcessInstance, config: ConfigVars, bindings: [PortBinding], app: App

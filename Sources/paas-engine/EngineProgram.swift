@@ -12,7 +12,8 @@ enum EngineProgram {
                paas-engine teardown [--power-cut]   end every container of this platform and clear the host, while no
                                                     engine runs; --power-cut is for tests: nothing gets to end itself
                paas-engine build-stack NAME [--if-missing]
-                                                    make a stack from its definition
+                                                    make a stack from its definition; --if-missing: unless it is there
+                                                    and its definition is the same
                paas-engine list [--json]            the containers of this platform, also while no engine runs
                paas-engine doctor [--json]          look at what containers need of this host
 
@@ -78,7 +79,7 @@ enum EngineProgram {
             throw PaaSError(.unavailable, "the user \(name) is missing; bin/up makes it, or: useradd --system \(name)")
         }
         let checkoutUser = getenv("PAAS_GIT_USER").map { String(cString: $0) } ?? "paas-git"
-        let images = ImageService(settings: settings, logger: logger, checkoutUser: checkoutUser)
+        let images = ImageService(settings: settings, logger: logger, checkoutUser: checkoutUser, uploadUser: name)
         let network = try NetworkService(settings: settings, logger: logger)
         let logs = LogStore(
             root: settings.dataDirectory + "/logs", budgetBytes: settings.logBudgetBytes, logger: logger)

@@ -16,6 +16,19 @@ switch CommandLine.arguments.dropFirst().first ?? "serve" {
 case "work":
     guard CommandLine.arguments.count == 3 else { exit(2) }
     exit(GitWorker.run(repositories: CommandLine.arguments[2]))
+case "ssh-key":
+    // AuthorizedKeysCommand of sshd.
+    guard CommandLine.arguments.count == 5 else { exit(2) }
+    exit(
+        SSHKeyLookup.run(
+            socket: CommandLine.arguments[2], type: CommandLine.arguments[3], base64: CommandLine.arguments[4]))
+case "ssh-session":
+    // What a key is let in to.
+    guard CommandLine.arguments.count == 4 else { exit(2) }
+    exit(
+        SSHSession.run(
+            socket: CommandLine.arguments[2], key: CommandLine.arguments[3],
+            command: environment["SSH_ORIGINAL_COMMAND"]))
 case "serve":
     let log = PlatformLog.start(program: "paas-git")
     do {

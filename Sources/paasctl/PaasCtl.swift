@@ -11,8 +11,9 @@ struct PaasCtl: AsyncParsableCommand {
             Data goes to standard output, messages to standard error. Exit code: 0 done, 1 refused or failed, 2 wrong usage.
             """,
         subcommands: [
-            Login.self, WhoAmI.self, Logout.self, Apps.self, Git.self, GitCredential.self, Scale.self, Processes.self,
-            Config.self, Ports.self, Builds.self, Releases.self, Rollback.self, Logs.self, Spaces.self, Tokens.self,
+            Login.self, WhoAmI.self, Logout.self, Apps.self, Git.self, GitCredential.self, Keys.self, Scale.self,
+            Processes.self,            Config.self, Ports.self, Builds.self, Buildpacks.self, Slugs.self, Releases.self, Rollback.self, Promote.self,
+            Logs.self, Spaces.self, Tokens.self,
             Events.self, Operations.self, Nodes.self, Stacks.self, Doctor.self, Status.self,
         ])
 }
@@ -22,7 +23,7 @@ enum Main {
     static func main() async {
         // A reader that leaves (`paasctl logs | head`) shows as EPIPE, which ends the program quietly.
         signal(SIGPIPE, SIG_IGN)
-        signal(SIGINT) { _ in _exit(130) }
+        InterruptNote.install()
         if let number = unreadableArgument(Int(CommandLine.argc), CommandLine.unsafeArgv) {
             Console.note(
                 "paasctl: argument \(number) is not UTF-8; for a config value of any bytes use config set KEY --stdin or --file"

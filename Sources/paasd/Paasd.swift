@@ -51,31 +51,47 @@ struct Paasd {
             faults: faults,
             epoch: epoch, bootID: bootID, settings: SchedulerSettings(settings), logger: logger)
         hub.attach(reconciler)
-        let builds = BuildCoordinator(
-            BuildParts(
-                store: store, engine: engine, buildEngine: engine, sources: repositories, scheduler: reconciler,
-                faults: faults, log: buildLogs,
-                ports: { app throws(PaaSError) in try await store.ports(app) },
-                release: { app, version throws(PaaSError) in try await store.release(app, version: version) },
-                settings: settings, environment: Self.proxyEnvironment(), epoch: epoch, now: { Timestamp.now() },
-                logger: logger))
+        let buildParts = BuildParts(
+            store: store, engine: engine, buildEngine: engine, sources: repositories, scheduler: reconciler,
+            faults: faults, log: buildLogs,
+            uploads: FileUploads(directory: settings.uploadsDirectory, limitBytes: settings.checkoutLimitBytes),
+            ports: { app throws(PaaSError) in try await store.ports(app) },
+            release: { app, version throws(PaaSError) in try await store.release(app, version: version) },
+            runs: { app, version throws(PaaSError) in try await store.releaseRuns(app, version: version) },
+            formation: { app throws(PaaSError) in try await store.formation(app).entries },
+            settings: settings, environment: Self.proxyEnvironment(), version: Self.version, epoch: epoch,
+            now: { Timestamp.now() }, logger: logger)
+        let builds = BuildCoordinator(buildParts)
+        let retention = RetentionCollector(
+            parts: buildParts, store: store, uploads: UploadFolder(directory: settings.uploadsDirectory))
         let tickets = PushTickets()
         let pushes = PushSocket(
             path: settings.pushSocket, service: PushService(builds: builds, store: store, logger: logger),
             tickets: tickets, logger: logger)
-        server.begin(
-            APIDependencies(
-                store: store, engine: engine, buildEngine: engine, builds: builds, git: repositories,
-                repositories: repositories, scheduler: ChangeNotice(reconciler: reconciler, hub: hub), routing: hub,
-                logs: MergedLogReader([EngineLogLines(engine: engine), lines]),
-                status: PlatformStatus(store: store, engine: engine, repositories: repositories, hub: hub),
-                tickets: tickets, settings: settings, epoch: epoch, adminTokenHash: adminToken, faults: faults))
+        let dependencies = APIDependencies(
+            store: store, engine: engine, buildEngine: engine, builds: builds, git: repositories,
+            repositories: repositories, scheduler: ChangeNotice(reconciler: reconciler, hub: hub), routing: hub,
+            logs: MergedLogReader([EngineLogLines(engine: engine), lines]),
+            status: PlatformStatus(
+                store: store, engine: engine, repositories: repositories, hub: hub,
+                sshStatus: SSHStatus(settings: settings)),
+            tickets: tickets, buildpacks: BuildpackFolder.read(settings.prefix + "/buildpacks", logger: logger),
+            settings: settings, epoch: epoch, adminTokenHash: adminToken, faults: faults,
+            retention: retention)
+        server.begin(dependencies)
+        let ssh = SSHSocket(settings: settings, store: store, access: GitAccess(dependencies), logger: logger)
 
         logger.info("paasd starts", metadata: ["version": "\(Self.version)", "epoch": "\(epoch)"])
         try pushes.start()
+        try ssh.start()
         try await untilOneEnds([
             { try await reconciler.run() },
             { try await builds.run() },
+            {
+                await retention.run()
+                // Only a cancellation ends it.
+                try await Task.sleep(for: .seconds(3600))
+            },
             {
                 if await store.waitUntilSuperseded() {
                     throw PaaSError(.stale, "another paasd is in charge of this database now")

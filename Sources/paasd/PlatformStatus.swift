@@ -11,7 +11,9 @@ struct PlatformStatus: StatusSource {
     let engine: LocalEngine
     let repositories: GitClient
     let hub: RoutingHub
+    let sshStatus: SSHStatus
 
+    var ssh: SSHAddress? { sshStatus.address }
     var version: String { Paasd.version }
 
     func components() async -> [ComponentStatus] {
@@ -34,13 +36,13 @@ struct PlatformStatus: StatusSource {
         return [
             ComponentStatus(name: "paasd", state: .up, detail: version), await database, await engineStatus, await git,
         ]
-            + [await routers]
+            + [await routers] + [sshStatus.component()].compactMap { $0 }
     }
 
     func doctor() async throws(PaaSError) -> [DoctorCheck] {
         try await engine.doctor().map { check in
             DoctorCheck(name: check.name, state: check.ok ? .ok : .failed, found: check.detail, fix: check.fix)
-        }
+        } + [sshStatus.check()].compactMap { $0 }
     }
 
     private func component(_ name: String, _ look: () async throws(PaaSError) -> String?) async -> ComponentStatus {

@@ -18,8 +18,13 @@ final class FakeStore: ControlStore {
         var events: [Event] = []
         var processes: [ProcessInstance] = []
         var rollbacks: [Int?] = []
+        var keys: [AccessKey] = []
         var deletions: [Timestamp?] = []
         var outdated: ConfigStatus?
+        var patches: [AppPatch] = []
+        var promotions: [String] = []
+        var slug: SlugInfo?
+        var bill: [UInt8]?
         var isAway = false
         /// Away, but for the numbers.
         var hasNoConfigs = false
@@ -57,6 +62,25 @@ final class FakeStore: ControlStore {
     }
     func tokens() async throws(PaaSError) -> [AccessToken] { [] }
     func revokeToken(_ id: TokenID, actor: Principal, now: Timestamp) async throws(PaaSError) {}
+    func keys(for principal: Principal) async throws(PaaSError) -> [AccessKey] {
+        state.withLock { $0.keys.filter { $0.token == principal.token || principal.mayAdministrate } }
+    }
+    func addKey(_ key: AccessKey, line: String, actor: Principal, now: Timestamp) async throws(PaaSError) -> AccessKey {
+        let added = state.withLock { state in
+            let isNew = !state.keys.contains { $0.fingerprint == key.fingerprint }
+            if isNew { state.keys.append(key) }
+            return isNew
+        }
+        guard added else { throw PaaSError(.conflict, "you have added this key already; see: paasctl keys") }
+        return key
+    }
+    func removeKey(_ id: KeyID, actor: Principal, now: Timestamp) async throws(PaaSError) {
+        let known = try await keys(for: actor).contains { $0.id == id }
+        guard known else { throw PaaSError(.notFound, "there is no key \(id); see: paasctl keys") }
+        state.withLock { $0.keys.removeAll { $0.id == id } }
+    }
+    func keyHolder(fingerprint: [UInt8], now: Timestamp) async throws(PaaSError) -> KeyHolder? { nil }
+    func keyHolder(_ id: KeyID, now: Timestamp) async throws(PaaSError) -> KeyHolder? { nil }
     func spaces(for principal: Principal) async throws(PaaSError) -> [Space] { [] }
     func putSpace(name: String, actor: Principal, now: Timestamp) async throws(PaaSError) -> (
         space: Space, created: Bool
@@ -85,6 +109,7 @@ final class FakeStore: ControlStore {
         }
     }
     func patchApp(_ app: AppID, _ patch: AppPatch, actor: Principal, now: Timestamp) async throws(PaaSError) -> App {
+        state.withLock { $0.patches.append(patch) }
         throw PaaSError(.conflict, "not now")
     }
     func deleteApp(_ app: AppID, stopBy: Timestamp?, actor: Principal, now: Timestamp) async throws(PaaSError)
@@ -148,6 +173,13 @@ final class FakeStore: ControlStore {
         Array((1...5).reversed().filter { $0 < before ?? 99 }.prefix(limit).map { Self.release(app, $0) })
     }
     func release(_ app: AppID, version: Int) async throws(PaaSError) -> Release { Self.release(app, version) }
+    func releaseRuns(_ app: AppID, version: Int) async throws(PaaSError) -> [ReleaseRun] {
+        [
+            ReleaseRun(
+                kind: .release, version: version, state: .failed, command: "./migrate", exitCode: 3,
+                reason: "release.\(version) exited with status 3", output: "no such table")
+        ]
+    }
     func rollback(_ app: AppID, to version: Int?, actor: Principal, now: Timestamp) async throws(PaaSError) -> (
         release: Release, operation: Operation
     ) {
@@ -157,6 +189,26 @@ final class FakeStore: ControlStore {
     func release(_ app: AppID, slug: SlugDigest, actor: Principal, now: Timestamp) async throws(PaaSError) -> (
         release: Release, operation: Operation
     ) { (Self.release(app, 6), operation(.release, "/api/v1/apps/x/releases/6")) }
+
+    func promote(_ app: AppID, from source: String, actor: Principal, now: Timestamp) async throws(PaaSError) -> (
+        release: Release, operation: Operation
+    ) {
+        state.withLock { $0.promotions.append(source) }
+        return (Self.release(app, 6), operation(.release, "/api/v1/apps/x/releases/6"))
+    }
+    func slugs(_ app: AppID, limit: Int) async throws(PaaSError) -> [SlugInfo] {
+        state.withLock { $0.slug.map { [$0] } ?? [] }
+    }
+    func slug(_ digest: SlugDigest, for principal: Principal) async throws(PaaSError) -> SlugInfo {
+        guard let slug = state.withLock({ $0.slug }), slug.digest == digest else {
+            throw PaaSError(.notFound, "no such slug")
+        }
+        return slug
+    }
+    func billOfMaterials(_ digest: SlugDigest, for principal: Principal) async throws(PaaSError) -> [UInt8]? {
+        state.withLock { $0.bill }
+    }
+    func provenance(_ build: BuildID) async throws(PaaSError) -> Provenance? { state.withLock { $0.slug?.provenance } }
 
     func processes(_ app: AppID) async throws(PaaSError) -> [ProcessInstance] { state.withLock { $0.processes } }
     func replaceProcesses(_ app: AppID, matching name: String?, actor: Principal, now: Timestamp)

@@ -34,17 +34,20 @@ final class FakeEngine: ContainerEngine, BuildEngine {
     func createBuildVolume(build: BuildID, app: AppID, uidSlot: Int, sizeBytes: Int64, clearCache: Bool, epoch: Int64)
         async throws(PaaSError) -> String
     { throw no() }
+    func placeSource(build: BuildID, uidSlot: Int, epoch: Int64) async throws(PaaSError) { throw no() }
     func sealSource(build: BuildID, uidSlot: Int, epoch: Int64) async throws(PaaSError) { throw no() }
     func readBuildFile(build: BuildID, path: String, limit: Int) async throws(PaaSError) -> [UInt8]? { throw no() }
     func packSlug(build: BuildID, uidSlot: Int, limitBytes: Int64, epoch: Int64) async throws(PaaSError) -> PackedSlug {
         throw no()
     }
+    func abandonWork(build: BuildID, epoch: Int64) async throws(PaaSError) { throw no() }
     func finishBuildVolume(build: BuildID, app: AppID, keepCache: Bool, epoch: Int64) async throws(PaaSError) {
         throw no()
     }
     func listBuildVolumes() async throws(PaaSError) -> [BuildID] { [] }
     func listSlugs() async throws(PaaSError) -> [SlugDigest] { [] }
     func removeSlug(_ digest: SlugDigest, epoch: Int64) async throws(PaaSError) { throw no() }
+    func listCaches() async throws(PaaSError) -> [BuildCache] { [] }
     func removeCache(app: AppID, epoch: Int64) async throws(PaaSError) { throw no() }
     func listStacks() async throws(PaaSError) -> [StackInfo] {
         [StackInfo(name: "debian-13", state: .ready, runImageBytes: 1, buildImageBytes: 2, digest: "sha256:x")]
@@ -52,14 +55,48 @@ final class FakeEngine: ContainerEngine, BuildEngine {
     func buildStack(_ name: String, epoch: Int64) async throws(PaaSError) { throw PaaSError(.internal, "no mirror") }
 }
 
+/// Takes at most 1 MiB.
+final class FakeUpload: SourceUpload {
+    let build = BuildID.random()
+    let bytes = Mutex<[UInt8]>([])
+    let end = Mutex("")
+
+    func write(_ part: [UInt8]) async throws(PaaSError) {
+        let count = bytes.withLock { bytes in
+            bytes += part
+            return bytes.count
+        }
+        if count > 1 << 20 { throw PaaSError(.tooLarge, "the archive is larger than the 1 MiB allowed") }
+    }
+    func finish() async throws(PaaSError) {
+        if bytes.withLock({ $0.isEmpty }) { throw PaaSError(.malformed, "the archive is empty") }
+        end.withLock { $0 = "finished" }
+    }
+    func discard() async { end.withLock { $0 = "discarded" } }
+}
+
 final class FakeBuilds: BuildService {
     let store: FakeStore
     /// Logs to be shown next.
     let streams = Mutex<[AsyncThrowingStream<String, any Error>]>([])
+    let started = Mutex<[(source: Build.Source, options: Build.Options, upload: BuildID?)]>([])
+    let uploads = Mutex<[FakeUpload]>([])
+    /// Another build of the app is active.
+    let isBusy = Mutex(false)
+    /// How many builds each queued one waits for.
+    let queue = Mutex<Int?>(nil)
     init(store: FakeStore) { self.store = store }
-    func start(_ app: App, source: Build.Source, options: Build.Options, actor: Principal) async throws(PaaSError)
-        -> Build
-    {
+    func receive(_ app: App, actor: Principal) async throws(PaaSError) -> any SourceUpload {
+        if isBusy.withLock({ $0 }) { throw PaaSError(.conflict, "build 1 is still running") }
+        let upload = FakeUpload()
+        uploads.withLock { $0.append(upload) }
+        return upload
+    }
+    func waitsFor(_ build: BuildID) async -> Int? { queue.withLock { $0 } }
+    func start(
+        _ app: App, source: Build.Source, options: Build.Options, upload: (any SourceUpload)?, actor: Principal
+    ) async throws(PaaSError) -> Build {
+        started.withLock { $0.append((source, options, upload?.build)) }
         let operation = store.addOperation(.build, "/api/v1/apps/\(app.name)/builds/1")
         let build = Build(
             id: .random(), number: 1, app: app.id, state: .queued, source: source, stack: app.stack,
@@ -96,9 +133,9 @@ struct FakeRepositories: SourceRepositories {
     }
     func commitInfo(app: AppID, commit: String) async throws(PaaSError) -> CommitInfo { throw no() }
     func inspect(app: AppID, commit: String) async throws(PaaSError) -> TreeFacts { throw no() }
-    func checkout(app: AppID, commit: String, into directory: String, limitBytes: Int64) async throws(PaaSError) {
-        throw no()
-    }
+    func checkout(
+        app: AppID, commit: String, into directory: String, limitBytes: Int64, keeping: KeptHistory?
+    ) async throws(PaaSError) { throw no() }
     func updateRef(app: AppID, ref: String, old: String?, new: String) async throws(PaaSError) {}
     func readRef(app: AppID, ref: String) async throws(PaaSError) -> String? { nil }
     func setHead(app: AppID, branch: String) async throws(PaaSError) {}
@@ -192,6 +229,9 @@ final class FakeGit: GitTransport {
     func serve(app: AppID, service: GitService, protocolVersion: String?, ticket: String?) async throws(PaaSError)
         -> any GitExchange
     { make(ticket) }
+    func session(app: AppID, service: GitService, ticket: String?) async throws(PaaSError) -> any GitExchange {
+        make(ticket)
+    }
     private func make(_ ticket: String?) -> FakeExchange {
         let exchange = FakeExchange(replies: replies, failure: failure)
         exchanges.withLock { $0.append(exchange) }
@@ -244,6 +284,7 @@ final class FakeFeed: RoutingFeed {
 
 struct FakeStatus: StatusSource {
     var version: String { "0.0.0" }
+    var ssh: SSHAddress? { SSHAddress(url: "ssh://paas-ssh@127.0.0.1:7022", hostKey: "SHA256:abc") }
     func components() async -> [ComponentStatus] { [ComponentStatus(name: "paasd", state: .up)] }
     func doctor() async throws(PaaSError) -> [DoctorCheck] { [DoctorCheck(name: "kernel", state: .ok, found: "6.18")] }
 }
@@ -282,7 +323,9 @@ struct World {
                 store: store, engine: engine, buildEngine: engine, builds: builds, git: git,
                 repositories: FakeRepositories(), scheduler: FakeScheduler(), routing: feed,
                 logs: MergedLogReader([EngineLogLines(engine: engine), lines]),
-                status: FakeStatus(), tickets: tickets, settings: try Settings(environment: settings, file: ""),
+                status: FakeStatus(), tickets: tickets,
+                buildpacks: [.init(name: "native", looksFor: "a Makefile"), .init(name: "python", looksFor: "*.py")],
+                settings: try Settings(environment: settings, file: ""),
                 epoch: 1, adminTokenHash: SecretText.hash("admin"), streamRecheckSeconds: 0.1,
                 clock: { FakeStore.time }), logger: Logger(label: "test"))
         store.state.withLock {

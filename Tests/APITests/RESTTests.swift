@@ -176,9 +176,6 @@ import Testing
                 try await client.call(.get, builds + "/1/log?follow=1").text
                     == "-----> Python app detected\n       done\n")
             expectProblem(try await client.call(.post, builds, #"{"source":{"commit":"fffffff"}}"#), 422)
-            expectProblem(try await client.call(.post, builds, #"{"source":{"git":{"url":"https://x"}}}"#), 422)
-            let tar = try await client.call(.post, builds, "x", headers: ["Content-Type": "application/gzip"])
-            expectProblem(tar, 422)
             expectProblem(try await client.call(.get, builds + "/9"), 404)
 
             let releases = "/api/v1/apps/demo/releases"

@@ -9,11 +9,33 @@ import Testing
 final class Bench: Sendable {
     let world = FakeWorld()
     let directory: String
+    let uploads: FileUploads
     static let commit = String(repeating: "1", count: 40)
     static let zero = PushCommand.zero
 
-    init() { directory = "/tmp/builder-test-\(UUID().uuidString)" }
+    init() {
+        directory = "/tmp/builder-test-\(UUID().uuidString)"
+        uploads = FileUploads(directory: directory + "-uploads", limitBytes: 1 << 20)
+    }
     deinit {
+        for folder in [directory, directory + "-uploads"] { Self.remove(folder) }
+    }
+
+    static func files(_ directory: String) -> [String] {
+        var names: [String] = []
+        if let stream = opendir(directory) {
+            while let entry = readdir(stream) {
+                let name = withUnsafeBytes(of: &entry.pointee.d_name) {
+                    String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+                }
+                if name != "." && name != ".." { names.append(name) }
+            }
+            closedir(stream)
+        }
+        return names.sorted()
+    }
+
+    private static func remove(_ directory: String) {
         if let stream = opendir(directory) {
             while let entry = readdir(stream) {
                 let name = withUnsafeBytes(of: &entry.pointee.d_name) {
@@ -29,28 +51,41 @@ final class Bench: Sendable {
     var log: FileBuildLog { FileBuildLog(directory: directory) }
     var principal: Principal { Principal(token: .random(), name: "dev", role: .developer, space: nil) }
 
-    func coordinator(_ paasd: FakePaasd) throws -> BuildCoordinator {
+    func coordinator(_ paasd: FakePaasd, uploads other: FileUploads? = nil) throws -> BuildCoordinator {
+        BuildCoordinator(try parts(paasd, uploads: other))
+    }
+
+    func parts(_ paasd: FakePaasd, uploads other: FileUploads? = nil) throws -> BuildParts {
         let world = world
-        return BuildCoordinator(
-            BuildParts(
-                store: paasd, engine: paasd, buildEngine: paasd, sources: paasd, scheduler: paasd, faults: paasd,
-                log: log,
-                ports: { (_) async throws(PaaSError) in world.with { $0.ports } },
-                release: { (_, version) async throws(PaaSError) in
-                    guard let release = world.with({ $0.releases[version] }) else { throw PaaSError(.notFound, "none") }
-                    return release
-                },
-                settings: try Settings(environment: ["PAAS_BUILD_CONCURRENCY": "1"], file: ""), environment: [:],
-                epoch: 1, now: { Timestamp(microseconds: 1) },
-                logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }))
+        return BuildParts(
+            store: paasd, engine: paasd, buildEngine: paasd, sources: paasd, scheduler: paasd, faults: paasd,
+            log: log, uploads: other ?? uploads,
+            ports: { (_) async throws(PaaSError) in world.with { $0.ports } },
+            release: { (_, version) async throws(PaaSError) in
+                guard let release = world.with({ $0.releases[version] }) else { throw PaaSError(.notFound, "none") }
+                return release
+            },
+            runs: { (_, version) async throws(PaaSError) in world.with { $0.runs[version] ?? [] } },
+            formation: { (_) async throws(PaaSError) in
+                world.with { state in
+                    state.formation
+                        ?? FormationEntry.initial(
+                            processTypes: state.releases.values.flatMap { Array($0.processTypes.keys) })
+                }
+            },
+            settings: try Settings(
+                environment: ["PAAS_BUILD_CONCURRENCY": "1", "PAAS_BUILDPACK_DIRS": "/srv/packs"], file: ""),
+            environment: [:], version: "1.2.3", epoch: 1, now: { Timestamp(microseconds: 1) },
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }
 
     /// Runs `body` with a coordinator that drives builds meanwhile.
     func running<T: Sendable>(
-        dieAt: FaultPoint? = nil, _ body: @Sendable (BuildCoordinator, PushService, FakePaasd) async throws -> T
+        dieAt: FaultPoint? = nil, uploads: FileUploads? = nil,
+        _ body: @Sendable (BuildCoordinator, PushService, FakePaasd) async throws -> T
     ) async throws -> T {
         let paasd = FakePaasd(world, dieAt: dieAt)
-        let builds = try coordinator(paasd)
+        let builds = try coordinator(paasd, uploads: uploads)
         let loop = Task { try await builds.run() }
         let service = PushService(
             builds: builds, store: paasd, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })

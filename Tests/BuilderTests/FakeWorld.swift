@@ -16,16 +16,41 @@ final class FakeWorld: Sendable {
         var pins: Set<BuildID> = []
         var head: String?
         var volumes: Set<BuildID> = []
+        var abandoned: Set<BuildID> = []
+        /// Packing takes until the build is abandoned.
+        var packsForever = false
+        var caches: Set<AppID> = []
+        /// A checkout never ends.
+        var checksOutForever = false
         var keptCaches: [Bool] = []
         var slugFiles: Set<SlugDigest> = []
+        /// How often a slug's file goes right before its row is written.
+        var slugFilesToLose = 0
+        /// Slugs that a process has mounted.
+        var slugsInUse: Set<SlugDigest> = []
         var repositories: [AppID] = []
         var containers: [InstanceID: ContainerObservation] = [:]
         var output: [InstanceID: [String]] = [:]
         var ensured: [ContainerSpec] = []
-        var files: [String: String] = ["app/Procfile": "web: ./run\n", "result/detected": "Python\n"]
+        var files: [String: String] = [
+            "app/Procfile": "web: ./run\n", "result/build.json": FakeWorld.report(),
+            "result/sbom.cdx.json": #"{"bomFormat":"CycloneDX","specVersion":"1.5"}"#,
+        ]
+        var config: [String: String] = ["GREETING": "hello"]
+        var stacks: [StackInfo] = []
+        /// What `recordSlug` compares with.
+        var comparison: Build.Comparison?
+        var evidence: [SlugEvidence] = []
+        /// Buildpacks to pin, by build.
+        var buildpackPins: [BuildID: [String]] = [:]
+        /// Steps of a source, in the order they came.
+        var sourceSteps: [String] = []
         var facts = TreeFacts(
             files: 3, totalBytes: 100, largestFile: "a", largestBytes: 50, lfsPointers: [], gitlinks: [],
             hasGitmodules: false)
+        var config = ["GREETING": "hello"]
+        /// What was asked for with each checkout.
+        var checkouts: [KeptHistory?] = []
         var ports: [PortBinding] = []
         /// What a build container does: lines, exit code. Nil: it keeps running.
         var script: (lines: [String], exit: Int32)? = (["-----> Python app detected"], 0)
@@ -34,6 +59,12 @@ final class FakeWorld: Sendable {
         /// What becomes of a new release by itself.
         var rollout: Release.State = .current
         var rolloutOutput: String?
+        /// Runs of releases by version.
+        var runs: [Int: [ReleaseRun]] = [:]
+        /// Nil: as without app.json.
+        var formation: Formation?
+        /// What the last completed build found in app.json.
+        var manifest: AppManifest?
         /// Calls that are not answered now, by name.
         var away: Set<String> = []
         /// Calls that fail for good, by name.
@@ -53,6 +84,13 @@ final class FakeWorld: Sendable {
         var nextObserver = 0
     }
     let state: Mutex<State>
+    /// What a driver leaves in `build.json`.
+    static func report(
+        _ buildpacks: String = #"[{"name":"python"}]"#, source: String = "null", detected: Bool = false,
+        displayName: String = "Python"
+    ) -> String {
+        #"{"buildpacks":\#(buildpacks),"displayName":"\#(displayName)","source":\#(source),"artifacts":[],"detected":\#(detected)}"#
+    }
     static let digest = SlugDigest(hex: String(repeating: "a", count: 64))
 
     init() {
@@ -127,7 +165,9 @@ extension FakePaasd: BuildStore {
     }
     func buildConfig(_ app: AppID) async throws(PaaSError) -> (vars: ConfigVars, version: Int) {
         try alive()
-        return (["GREETING": try ConfigValue("hello")], 1)
+        var vars: ConfigVars = [:]
+        for (name, value) in world.with({ $0.config }) { vars[name] = try ConfigValue(value) }
+        return (vars, 1)
     }
     func createBuild(_ request: BuildRequest, now: Timestamp) async throws(PaaSError) -> Build {
         try called("createBuild")
@@ -168,7 +208,7 @@ extension FakePaasd: BuildStore {
         try alive()
         return world.with { state in
             state.builds.values.filter { build in
-                guard build.state == .succeeded, build.source.kind == .push, !build.refMoved, let v = build.release
+                guard build.state == .succeeded, !build.refMoved, let v = build.release
                 else { return false }
                 return state.releases[v]?.state == .current || state.wasCurrent.contains(v)
             }
@@ -178,9 +218,15 @@ extension FakePaasd: BuildStore {
         try alive()
         world.with { $0.builds[id]?.state = .running }
     }
-    func setBuildpacks(_ id: BuildID, _ buildpacks: [Build.UsedBuildpack]) async throws(PaaSError) {
+    func recordReport(_ id: BuildID, buildpacks: [Build.UsedBuildpack], commit: String?, pins: [String])
+        async throws(PaaSError)
+    {
         try alive()
-        world.with { $0.builds[id]?.buildpacks = buildpacks }
+        world.with {
+            $0.builds[id]?.buildpacks = buildpacks
+            if $0.builds[id]?.source.commit == nil { $0.builds[id]?.source.commit = commit }
+            $0.buildpackPins[id] = pins
+        }
     }
     func failBuild(_ id: BuildID, state: Build.State, error: ErrorReport, now: Timestamp) async throws(PaaSError) {
         try alive()
@@ -202,11 +248,17 @@ extension FakePaasd: BuildStore {
         try alive()
         return world.with { $0.cancelled.contains(id) }
     }
-    func recordSlug(_ slug: Slug, build: BuildID) async throws(PaaSError) {
-        try alive()
-        world.with {
+    func recordSlug(_ slug: Slug, evidence: SlugEvidence, build: BuildID) async throws(PaaSError) -> Build.Comparison? {
+        try called("recordSlug")
+        return world.with {
+            if $0.slugFilesToLose > 0 {
+                $0.slugFilesToLose -= 1
+                $0.slugFiles.remove(slug.digest)
+            }
             $0.slugRows.insert(slug.digest)
             $0.builds[build]?.slug = slug.digest
+            $0.evidence.append(evidence)
+            return $0.comparison
         }
     }
     func completeBuild(_ id: BuildID, slug: Slug, portRange: ClosedRange<UInt16>, now: Timestamp)
@@ -215,6 +267,8 @@ extension FakePaasd: BuildStore {
         try alive()
         return world.with { state in
             state.builds[id]?.state = .succeeded
+            if state.app.buildpacks.isEmpty { state.app.buildpacks = state.buildpackPins[id] ?? [] }
+            state.manifest = slug.manifest
             if state.builds[id]?.options.buildOnly == true { return nil }
             let release = Release(
                 id: .random(), version: state.releases.count + 1, app: state.app.id, state: state.rollout,
@@ -284,10 +338,21 @@ extension FakePaasd: SourceRepositories {
     }
     func inspect(app: AppID, commit: String) async throws(PaaSError) -> TreeFacts {
         try alive()
-        return world.with { $0.facts }
+        return world.with {
+            $0.sourceSteps.append("inspect")
+            return $0.facts
+        }
     }
-    func checkout(app: AppID, commit: String, into directory: String, limitBytes: Int64) async throws(PaaSError) {
-        try alive()
+    func checkout(app: AppID, commit: String, into directory: String, limitBytes: Int64, keeping: KeptHistory?)
+        async throws(PaaSError)
+    {
+        try called("checkout")
+        world.with { $0.sourceSteps.append("checkout") }
+        while world.with({ $0.checksOutForever }) {
+            if isDead { return }
+            await Task.detached { _ = try? await Task.sleep(for: .milliseconds(5)) }.value
+        }
+        world.with { $0.checkouts.append(keeping) }
     }
     func updateRef(app: AppID, ref: String, old: String?, new: String) async throws(PaaSError) {
         try called("updateRef")
@@ -313,16 +378,31 @@ extension FakePaasd: BuildEngine {
         _ = world.with { $0.volumes.insert(build) }
         return "/volume"
     }
-    func sealSource(build: BuildID, uidSlot: Int, epoch: Int64) async throws(PaaSError) { try alive() }
+    func placeSource(build: BuildID, uidSlot: Int, epoch: Int64) async throws(PaaSError) {
+        try called("placeSource")
+        world.with { $0.sourceSteps.append("place") }
+    }
+    func sealSource(build: BuildID, uidSlot: Int, epoch: Int64) async throws(PaaSError) {
+        try alive()
+        world.with { $0.sourceSteps.append("seal") }
+    }
     func readBuildFile(build: BuildID, path: String, limit: Int) async throws(PaaSError) -> [UInt8]? {
         try alive()
         return world.with { $0.files[path].map { Array($0.utf8.prefix(limit)) } }
     }
     func packSlug(build: BuildID, uidSlot: Int, limitBytes: Int64, epoch: Int64) async throws(PaaSError) -> PackedSlug {
-        try alive()
+        try called("packSlug")
+        while world.with({ $0.packsForever && !$0.abandoned.contains(build) }) {
+            do { try await Task.sleep(for: .milliseconds(5)) } catch { break }
+        }
+        if world.with({ $0.abandoned.contains(build) }) { throw PaaSError(.cancelled, "abandoned") }
         guard let digest = FakeWorld.digest else { throw PaaSError(.internal, "digest") }
         _ = world.with { $0.slugFiles.insert(digest) }
         return PackedSlug(digest: digest, sizeBytes: 1000, imageBytes: 2048, files: 3)
+    }
+    func abandonWork(build: BuildID, epoch: Int64) async throws(PaaSError) {
+        try called("abandonWork")
+        _ = world.with { $0.abandoned.insert(build) }
     }
     func finishBuildVolume(build: BuildID, app: AppID, keepCache: Bool, epoch: Int64) async throws(PaaSError) {
         try called("finishBuildVolume")
@@ -335,10 +415,20 @@ extension FakePaasd: BuildEngine {
     }
     func removeSlug(_ digest: SlugDigest, epoch: Int64) async throws(PaaSError) {
         try called("removeSlug \(digest)")
+        if world.with({ $0.slugsInUse.contains(digest) }) { throw PaaSError(.conflict, "in use") }
         _ = world.with { $0.slugFiles.remove(digest) }
     }
-    func removeCache(app: AppID, epoch: Int64) async throws(PaaSError) { try alive() }
-    func listStacks() async throws(PaaSError) -> [StackInfo] { [] }
+    func listCaches() async throws(PaaSError) -> [BuildCache] {
+        try called("listCaches")
+        return world.with {
+            $0.caches.sorted { $0.uuid.description < $1.uuid.description }.map { BuildCache(app: $0, bytes: 7) }
+        }
+    }
+    func removeCache(app: AppID, epoch: Int64) async throws(PaaSError) {
+        try called("removeCache")
+        _ = world.with { $0.caches.remove(app) }
+    }
+    func listStacks() async throws(PaaSError) -> [StackInfo] { world.with { $0.stacks } }
     func buildStack(_ name: String, epoch: Int64) async throws(PaaSError) {}
 }
 
@@ -384,12 +474,22 @@ extension FakePaasd: ContainerEngine {
         async throws(PaaSError) -> LogPage
     {
         try alive()
-        let from = after.flatMap { Int($0.value) } ?? 0
-        let all = world.with { state in instance.flatMap { state.output[$0] } ?? [] }
-        let lines = all.dropFirst(from).prefix(limit).map {
-            LogLine(time: Timestamp(microseconds: 0), source: .build, process: "build.1", text: $0)
+        // A place in the log of one run; of another run, reading begins with its first line.
+        let name = instance.map { "\($0)=" } ?? "="
+        let from = after.flatMap { $0.value.hasPrefix(name) ? Int($0.value.dropFirst(name.count)) : nil } ?? 0
+        let (all, isRun) = world.with { state in
+            (
+                instance.flatMap { state.output[$0] } ?? [],
+                state.runs.values.contains { $0.contains { $0.instance == instance } }
+            )
         }
-        return LogPage(lines: lines, next: LogCursor("\(from + lines.count)"))
+        let lines = all.dropFirst(from).prefix(limit).map {
+            LogLine(
+                time: Timestamp(microseconds: 0), source: isRun ? .app : .build,
+                process: isRun ? "release.1" : "build.1",
+                text: $0)
+        }
+        return LogPage(lines: lines, next: LogCursor("\(name)\(from + lines.count)"))
     }
     func removeLogs(app: AppID, epoch: Int64) async throws(PaaSError) {}
 }

@@ -115,14 +115,14 @@ import Testing
             links: ["passwd": "/etc/passwd", "up": "../../.."], to: app)
         let target = fixture.root + "/checkout"
         try Files.makeDirectories(target)
-        try await client.checkout(app: app, commit: commit, into: target, limitBytes: 1 << 20)
+        try await client.checkout(app: app, commit: commit, into: target, limitBytes: 1 << 20, keeping: nil)
         #expect(try Files.list(target) == [".gitattributes", "Procfile", "dir", "passwd", "up"])
         #expect(try Files.list(target + "/dir") == ["run"])
         var info = stat()
         #expect(lstat(target + "/passwd", &info) == 0)
         #expect(info.st_mode & S_IFMT == S_IFLNK)
         let error = await #expect(throws: PaaSError.self) {
-            try await client.checkout(app: app, commit: commit, into: target, limitBytes: 3)
+            try await client.checkout(app: app, commit: commit, into: target, limitBytes: 3, keeping: nil)
         }
         #expect(error?.code == .appFailed)
     }

@@ -106,7 +106,7 @@ import Testing
         try Files.makeDirectories(target)
         try Files.writeDurably(around + "/escaped", "good".utf8)
         do throws(PaaSError) {
-            try await fixture.client.checkout(app: app, commit: tip, into: target, limitBytes: 1 << 20)
+            try await fixture.client.checkout(app: app, commit: tip, into: target, limitBytes: 1 << 20, keeping: nil)
         } catch {
             #expect(error.code != .unavailable, "\(error)")
         }

@@ -12,6 +12,7 @@ final class FakeStore: SchedulerStore, Sendable {
         var instances: [ProcessInstance] = []
         var slots: [AppSnapshot.Slot] = []
         var operations: [Operation] = []
+        var runs: [ReleaseRun] = []
         var events: [String] = []
         var revision: Int64 = 1
         var epoch: Int64 = 1
@@ -65,9 +66,22 @@ final class FakeStore: SchedulerStore, Sendable {
         return id
     }
 
-    func release(_ processTypes: [String: String], now: Timestamp) -> Int {
+    func release(_ processTypes: [String: String], manifest: ReleaseManifest = ReleaseManifest(), now: Timestamp) -> Int
+    {
         state.withLock { state in
             let version = (state.releases.last?.version ?? 0) + 1
+            for index in state.runs.indices
+            where state.releases.contains(where: {
+                $0.version == state.runs[index].version && ($0.state == .pending || $0.state == .rolling)
+            }) && [.pending, .running].contains(state.runs[index].state) {
+                state.runs[index].state = .superseded
+            }
+            if let command = processTypes["release"] {
+                state.runs.append(ReleaseRun(kind: .release, version: version, command: command))
+            }
+            if let command = manifest.postdeploy, state.app.currentRelease == nil {
+                state.runs.append(ReleaseRun(kind: .postdeploy, version: version, command: command))
+            }
             for index in state.releases.indices
             where state.releases[index].state == .pending || state.releases[index].state == .rolling {
                 state.releases[index].state = .superseded
@@ -80,7 +94,8 @@ final class FakeStore: SchedulerStore, Sendable {
                 Release(
                     id: .random(), version: version, app: state.app.id, state: .pending,
                     slug: .sample, stack: "debian-13", processTypes: processTypes, configVersion: 0,
-                    description: "Deploy", createdBy: "admin", createdAt: now, operation: operation.id))
+                    description: "Deploy", createdBy: "admin", createdAt: now, operation: operation.id,
+                    manifest: manifest))
             return version
         }
     }
@@ -118,7 +133,8 @@ final class FakeStore: SchedulerStore, Sendable {
                 app: state.app, formation: state.formation, current: state.releases.last { $0.state == .current },
                 candidate: state.releases.last { $0.state == .pending || $0.state == .rolling }, ports: state.ports,
                 instances: state.instances, slots: state.slots,
-                operations: state.operations.filter { !$0.state.isFinal }, hasActiveBuild: state.hasActiveBuild)
+                operations: state.operations.filter { !$0.state.isFinal },
+                runs: state.runs.filter { Self.isDue($0, state) }, hasActiveBuild: state.hasActiveBuild)
         }
     }
 
@@ -239,6 +255,7 @@ final class FakeStore: SchedulerStore, Sendable {
                 if state.releases[index].state == .current { state.releases[index].state = .superseded }
                 if state.releases[index].version == version {
                     state.releases[index].state = .current
+                    state.releases[index].wasCurrent = true
                     let operation = state.releases[index].operation
                     for other in state.operations.indices where state.operations[other].id == operation {
                         state.operations[other].state = .completed
@@ -264,6 +281,69 @@ final class FakeStore: SchedulerStore, Sendable {
             }
             state.events.append("release.failed")
         }
+    }
+
+    private static func isDue(_ run: ReleaseRun, _ state: State) -> Bool {
+        guard run.state == .pending || run.state == .running,
+            let release = state.releases.first(where: { $0.version == run.version })
+        else { return false }
+        return switch run.kind {
+        case .release: release.state == .pending || release.state == .rolling
+        case .postdeploy: release.wasCurrent
+        }
+    }
+
+    func beginRun(_ kind: ReleaseRun.Kind, version: Int, instance: ProcessInstance, epoch: Int64, now: Timestamp)
+        async throws(PaaSError)
+    {
+        try transaction(epoch: epoch) { state throws(PaaSError) in
+            guard
+                let index = state.runs.firstIndex(where: {
+                    $0.kind == kind && $0.version == version && $0.state == .pending
+                }), Self.isDue(state.runs[index], state)
+            else { throw PaaSError(.conflict, "\(kind).\(version) is not pending") }
+            state.runs[index].state = .running
+            state.runs[index].instance = instance.id
+            state.runs[index].startedAt = now
+            state.instances.append(instance)
+        }
+    }
+
+    func endRun(_ app: AppID, _ end: ReleaseRunEnd, output: String, epoch: Int64, now: Timestamp)
+        async throws(PaaSError)
+    {
+        try transaction(epoch: epoch) { state throws(PaaSError) in
+            guard let index = state.runs.firstIndex(where: { $0.kind == end.kind && $0.version == end.version }) else {
+                throw PaaSError(.notFound, "no run \(end.name)")
+            }
+            for other in state.instances.indices where state.instances[other].id == end.instance {
+                state.instances[other].state = end.isOver ? .exited : .stopping
+                state.instances[other].unroutedRevision = state.revision
+            }
+            state.runs[index].output = output
+            guard state.runs[index].state == .running else { return }
+            state.runs[index].exitCode = end.exitCode
+            switch end.result {
+            case .succeeded: state.runs[index].state = .succeeded
+            case .stopped: state.runs[index].state = .failed
+            case .failed(let reason):
+                state.runs[index].state = .failed
+                state.runs[index].reason = reason
+                guard end.kind == .release else { return }
+                for release in state.releases.indices where state.releases[release].version == end.version {
+                    state.releases[release].state = .failed
+                    let operation = state.releases[release].operation
+                    for other in state.operations.indices where state.operations[other].id == operation {
+                        state.operations[other].state = .failed
+                    }
+                }
+                state.events.append("release.failed")
+            }
+        }
+    }
+
+    func run(_ kind: ReleaseRun.Kind, _ version: Int) -> ReleaseRun? {
+        read { $0.runs.first { $0.kind == kind && $0.version == version } }
     }
 
     func finishOperation(

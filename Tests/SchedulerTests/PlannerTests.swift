@@ -12,6 +12,8 @@ struct Scene {
     var ports: [PortBinding] = [.tcp("web")]
     var slots: [AppSnapshot.Slot] = []
     var operations: [Operation] = []
+    var runs: [ReleaseRun] = []
+    var bootID: String? = "boot"
     var deleting = false
     var stopBy: Double?
     var containers: [ContainerObservation]?
@@ -32,7 +34,7 @@ struct Scene {
         app.stopBy = stopBy.map { .at($0) }
         let snapshot = AppSnapshot(
             app: app, formation: formation, current: current, candidate: candidate, ports: ports, instances: rows,
-            slots: slots, operations: operations, hasActiveBuild: hasActiveBuild)
+            slots: slots, operations: operations, runs: runs, hasActiveBuild: hasActiveBuild)
         let seen =
             containers
             ?? rows.compactMap { row in
@@ -46,7 +48,7 @@ struct Scene {
         return Planner.plan(
             PlannerInput(
                 snapshot: snapshot, observed: Dictionary(uniqueKeysWithValues: seen.map { ($0.id, $0) }),
-                engineSince: engineSince.map { .at($0) }, buildRuns: buildRuns, routers: routers,
+                bootID: bootID, engineSince: engineSince.map { .at($0) }, buildRuns: buildRuns, routers: routers,
                 upRevisions: upRevisions, baseRevision: 1, busy: busy, stopping: stopping,
                 startFailures: startFailures, startErrors: startErrors, now: .at(now)))
     }

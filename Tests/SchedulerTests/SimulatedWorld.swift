@@ -30,6 +30,8 @@ final class FakeEngine: ContainerEngine, Sendable {
         var now = Timestamp.at(0)
         var containers: [InstanceID: Container] = [:]
         var ensured: [InstanceID: Int] = [:]
+        /// How many containers were made for each name, ever.
+        var made: [String: Int] = [:]
         var nextPID: Int32 = 100
         var bootID = "boot-1"
         var stops: [InstanceID] = []
@@ -54,6 +56,7 @@ final class FakeEngine: ContainerEngine, Sendable {
             state.ensured[spec.id, default: 0] += 1
             if state.containers[spec.id] == nil {
                 state.nextPID += 1
+                state.made[spec.name, default: 0] += 1
                 state.containers[spec.id] = Container(
                     spec: spec, pid: state.nextPID, startedAt: state.now, bootID: state.bootID)
             }

@@ -74,6 +74,8 @@ final class Simulation {
         "ok", "ok", "ok", "slow 3", "slow 12", "never", "exit 0 1", "exit 4 3", "start-error",
     ]
 
+    private static let phases = ["exit 0 0", "exit 3 0", "exit 20 0", "exit 5 1", "start-error", "exit 90 0"]
+
     private func disturb() {
         if chance(0.03) {
             let type = chance(0.7) ? "web" : "worker"
@@ -84,7 +86,11 @@ final class Simulation {
         if chance(0.02) {
             var types = ["web": Self.commands.randomElement(using: &random) ?? "ok"]
             if chance(0.7) { types["worker"] = chance(0.8) ? "ok" : "exit 1 2" }
-            note("release v\(store.release(types, now: now)) \(types)")
+            if chance(0.5) { types["release"] = Self.phases.randomElement(using: &random) ?? "exit 1 0" }
+            let manifest = ReleaseManifest(
+                postdeploy: chance(0.5) ? "exit 2 \(chance(0.5) ? 0 : 1)" : nil,
+                uptimeSeconds: chance(0.3) ? ["web": 4] : [:])
+            note("release v\(store.release(types, manifest: manifest, now: now)) \(types)")
         }
         if chance(0.02) {
             note("replace web.1")
@@ -160,7 +166,7 @@ final class Simulation {
                     $0 += 1
                     return .number($0)
                 }
-            })
+            }, bootID: engine.state.withLock { $0.bootID })
     }
 
     private func reconcile(mayDie: Bool) async throws {
@@ -170,7 +176,8 @@ final class Simulation {
             let snapshot = try await store.snapshot(App.sample.id)
             let plan = Planner.plan(
                 PlannerInput(
-                    snapshot: snapshot, observed: observed, routers: registry.facts(), upRevisions: upRevisions,
+                    snapshot: snapshot, observed: observed, bootID: engine.state.withLock { $0.bootID },
+                    routers: registry.facts(), upRevisions: upRevisions,
                     baseRevision: baseRevision, startFailures: startFailures, now: now, settings: settings))
             if plan.actions.isEmpty { return }
             for action in plan.actions {
@@ -244,6 +251,11 @@ final class Simulation {
             for router in routers where backends(router.table).contains(id) {
                 fail("\(id) removed while \(router.id) may send to it")
             }
+        case .ensure(let id):
+            guard let row = snapshot?.instances.first(where: { $0.id == id }), row.runKind == nil else { return }
+            if let run = store.run(.release, row.release), run.state != .succeeded {
+                fail("\(row.name) of v\(row.release) starts while its release phase is \(run.state)")
+            }
         default: break
         }
     }
@@ -258,6 +270,13 @@ final class Simulation {
         if Set(rows.map(\.id)).count != rows.count { fail("two rows for one container") }
         let known = Set(rows.map(\.id))
         for container in engine.list() where !known.contains(container.id) { fail("\(container.id) has no row") }
+        for (name, count) in engine.state.withLock({ $0.made }) where count > 1 {
+            if ReleaseRun.Kind.allCases.contains(where: { name.hasPrefix($0.rawValue + ".") }) {
+                fail("\(name) ran \(count) times")
+            }
+        }
+        let phases = engine.list().filter { $0.name.hasPrefix("release.") && $0.state == .running }
+        if phases.count > 1 { fail("release phases beside each other: \(phases.map(\.name))") }
         // A place may be held twice only while one takes over from the other.
         for (name, group) in Dictionary(grouping: rows.filter { $0.state == .up }, by: { "\($0.name) v\($0.release)" })
         where group.filter({ !$0.replaceRequested }).count > 1 {
@@ -288,6 +307,13 @@ final class Simulation {
                 if rows.count != up.count { wrong.append("\(type): left over \(rows.filter { $0.state != .up })") }
             }
         }
+        for run in state.runs where run.state == .running { wrong.append("\(run.name) is still running") }
+        for run in state.runs where run.state == .pending {
+            let release = state.releases.first { $0.version == run.version }
+            if release?.wasCurrent == true || run.kind == .release { wrong.append("\(run.name) was never begun") }
+        }
+        let left = state.instances.filter { $0.runKind != nil }
+        if !left.isEmpty { wrong.append("rows of runs are left: \(left.map(\.name))") }
         let known = Set(state.instances.map(\.id))
         let orphans = engine.list().filter { !known.contains($0.id) }
         if !orphans.isEmpty { wrong.append("orphans \(orphans.map(\.name))") }

@@ -12,7 +12,7 @@ struct SimulationTests {
         _ = world.store.release(["web": "ok", "worker": "ok"], now: world.now)
         for _ in 0..<300 { try await world.step(calm: false) }
         // A crash loop may be current only if it was up for a while; a good release ends it.
-        _ = world.store.release(["web": "slow 2", "worker": "ok"], now: world.now)
+        _ = world.store.release(["web": "slow 2", "worker": "ok", "release": "exit 3 0"], now: world.now)
         for _ in 0..<400 {
             try await world.step(calm: true)
             if world.unsettled().isEmpty { break }

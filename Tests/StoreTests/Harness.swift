@@ -69,6 +69,18 @@ struct Harness: Sendable {
             createdAt: Timestamp(microseconds: 1_795_000_000_000_000))
     }
 
+    static func evidence(_ build: Build, bill: String? = nil, stack digest: String = "sha256:s") -> SlugEvidence {
+        let time = Timestamp(microseconds: 1_795_000_000_000_000)
+        return SlugEvidence(
+            provenance: Provenance(
+                builder: "1.0", build: build.id, number: build.number,
+                source: .init(kind: build.source.kind, commit: build.source.commit), stack: stack,
+                stackDigest: digest, buildpacks: [.init(name: "python")], artifacts: [],
+                limits: .init(seconds: 1, memoryBytes: 2, diskBytes: 3, slugBytes: 4, sourceBytes: 5),
+                isOffline: false, mayUseCache: true, startedAt: time, finishedAt: time),
+            billOfMaterials: bill.map { Array($0.utf8) })
+    }
+
     func openBuild(
         _ app: App, kind: Build.Source.Kind = .push, options: Build.Options = Build.Options()
     ) async throws -> Build {
@@ -84,12 +96,13 @@ struct Harness: Sendable {
     /// A build that succeeded, with its release still pending.
     func push(
         _ app: App, slug number: Int = 1, _ types: [String: String] = ["web": "./server"],
-        options: Build.Options = Build.Options()
+        options: Build.Options = Build.Options(), manifest: AppManifest? = nil
     ) async throws -> (build: Build, release: Release?) {
         let build = try await openBuild(app, options: options)
         try await store.startBuild(build.id, now: now())
-        let slug = try Self.slug(number, types)
-        try await store.recordSlug(slug, build: build.id)
+        var slug = try Self.slug(number, types)
+        slug.manifest = manifest
+        _ = try await store.recordSlug(slug, evidence: Self.evidence(build), build: build.id)
         let release = try await store.completeBuild(build.id, slug: slug, portRange: Self.range, now: now())
         return (try await store.build(build.id), release)
     }

@@ -1,5 +1,6 @@
 """What the end-to-end tests share: a platform, an app in it, clients, load."""
 
+import hashlib
 import json
 import os
 import pathlib
@@ -46,6 +47,9 @@ class Platform:
         self.port_range = (30000 + offset * 100, 30000 + offset * 100 + 99)
         self.instance = f"t{name}"[:8]
         self.metrics_port = 17090 + offset * 100
+        # What an operator offers to builds.
+        self.buildpacks = self.root / "buildpacks"
+        self.ssh_port = 17022 + offset * 100
         self.env = {
             **{k: v for k, v in os.environ.items() if not k.startswith("PAAS_")},
             # Not the settings of a platform that is installed here.
@@ -54,11 +58,14 @@ class Platform:
             "PAAS_RUN_DIR": str(self.run),
             "PAAS_INSTANCE": self.instance,
             "PAAS_API_ADDRESS": f"127.0.0.1:{self.api_port}",
+            "PAAS_SSH_ADDRESS": f"127.0.0.1:{self.ssh_port}",
             "PAAS_ROUTER_METRICS_ADDRESS": f"127.0.0.1:{self.metrics_port}",
             "PAAS_PORT_RANGE": f"{self.port_range[0]}-{self.port_range[1]}",
             "PAAS_SUBNETS": f"10.{221 + offset}.0.0/16,fd5a:1b{0xd0 + offset:02x}::/48",
             "PAAS_UID_BASE": str(2_800_000_000 + offset * 50_000_000),
             "PAAS_BOOT_TIMEOUT_SECONDS": "12",
+            "PAAS_BUILDPACK_DIRS": str(self.buildpacks),
+            "PAAS_SWIFT_TOOLCHAIN": os.environ.get("SLIPWAY_SWIFT_TOOLCHAIN", ""),
             "HOME": str(self.root / "home"),
             "GIT_CONFIG_NOSYSTEM": "1",
             "GIT_AUTHOR_NAME": "Test",
@@ -93,16 +100,31 @@ class Platform:
 
     def up(self, *options, timeout=1500):
         (self.root / "home").mkdir(parents=True, exist_ok=True)
-        cache = self.root.parent / "stacks"
-        if cache.is_dir() and not (self.data / "stacks").exists():
-            self.data.mkdir(parents=True, exist_ok=True)
-            (self.data / ".slipway").touch()
-            subprocess.run(["cp", "-a", "--reflink=auto", cache, self.data / "stacks"], check=True)
+        self.buildpacks.mkdir(mode=0o755, exist_ok=True)
+        cache = self.stack_cache()
+        if not (self.data / "stacks").exists():
+            # One of another definition is made anew, but from packages that are here already.
+            kept = [cache] if cache.is_dir() else sorted(cache.parent.glob("stacks-*[0-9a-f]"), key=lambda p: p.stat().st_mtime)
+            if kept:
+                self.data.mkdir(parents=True, exist_ok=True)
+                (self.data / ".slipway").touch()
+                subprocess.run(["cp", "-a", "--reflink=auto", kept[-1], self.data / "stacks"], check=True)
         result = self.command(self.repo / "bin/up", "--prebuilt", self.programs, *(options or ["--no-demo"]), timeout=timeout)
         if not cache.exists():
-            subprocess.run(["cp", "-a", "--reflink=auto", self.data / "stacks", str(cache) + ".new"], check=True)
-            os.rename(str(cache) + ".new", cache)
+            new = f"{cache}.new.{os.getpid()}"
+            subprocess.run(["cp", "-a", "--reflink=auto", self.data / "stacks", new], check=True)
+            try:
+                os.rename(new, cache)
+            except OSError:  # another run was quicker
+                shutil.rmtree(new)
         return result
+
+    def stack_cache(self):
+        """Where the stacks of this definition are kept for all runs on this machine."""
+        sums = hashlib.sha256()
+        for path in sorted(p for p in (self.repo / "stacks").rglob("*") if p.is_file()):
+            sums.update(f"{path.relative_to(self.repo)} {path.stat().st_mode & 0o100} ".encode() + path.read_bytes())
+        return self.root.parent / f"stacks-{sums.hexdigest()[:16]}"
 
     def down(self, purge=False):
         arguments = [self.repo / "bin/down"] + (["--purge"] if purge else [])
@@ -182,7 +204,7 @@ class Platform:
         low, high = self.port_range
         for line in subprocess.run(["ss", "-Hltunp"], capture_output=True, text=True).stdout.splitlines():
             port = int(line.split()[4].rsplit(":", 1)[1])
-            if low <= port <= high or port in (self.api_port, self.metrics_port):
+            if low <= port <= high or port in (self.api_port, self.metrics_port, self.ssh_port):
                 left.append(f"listening {line}")
         if self.run.exists():
             left.append(f"directory {self.run}")

@@ -8,6 +8,20 @@ make_users() {
         useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin "$user" ||
             die "the system user $user can't be made"
     done
+    make_ssh_user
+}
+
+# Whoever comes over SSH is this user, and so is sshd itself, which needs no rights then. It has a shell because sshd runs even
+# a forced command with one; there is no password and no key of its own.
+make_ssh_user() {
+    local record
+    [ -n "$PAAS_SSH_ADDRESS" ] || return 0
+    if ! record=$(getent passwd "$PAAS_SSH_USER"); then
+        useradd --system --user-group --no-create-home --home-dir / --shell /bin/sh "$PAAS_SSH_USER" ||
+            die "the system user $PAAS_SSH_USER can't be made"
+    elif [ "$(cut -d: -f6,7 <<<"$record")" != /:/bin/sh ]; then
+        die "the user $PAAS_SSH_USER is there and isn't the platform's" "choose another name with PAAS_SSH_USER, or set PAAS_SSH_ADDRESS=off"
+    fi
 }
 
 # directory PATH OWNER:GROUP MODE
@@ -22,6 +36,7 @@ make_directories() {
     directory "$PAAS_DATA_DIR/stacks" root:root 0700
     directory "$PAAS_DATA_DIR/caches" root:root 0700
     directory "$PAAS_DATA_DIR/builds" root:root 0700
+    directory "$PAAS_DATA_DIR/uploads" paas:paas 0700
     directory "$PAAS_DATA_DIR/logs" root:root 0700
     directory "$PAAS_DATA_DIR/build-logs" paas:paas 0700
     directory "$PAAS_DATA_DIR/platform-logs" paas:paas 0700
@@ -33,6 +48,7 @@ make_directories() {
     directory "$PAAS_RUN_DIR/git" paas-git:paas 2750
     directory "$PAAS_RUN_DIR/push" paas:paas-git 2750
     directory "$PAAS_RUN_DIR/table" paas:paas-router 2750
+    [ -z "$PAAS_SSH_ADDRESS" ] || directory "$PAAS_RUN_DIR/ssh" "paas:$PAAS_SSH_USER" 2750
     directory "$PAAS_RUN_DIR/postgres" paas-db:paas 2750
 }
 
@@ -66,14 +82,36 @@ make_secrets() {
     umask 022
 }
 
-# install_programs FOLDER STAMP: each file appears whole and replaces the old one in one step.
+# The host keys of git over SSH, made once: clients remember them.
+make_host_keys() {
+    local type name
+    [ -n "$PAAS_SSH_ADDRESS" ] || return 0
+    directory "$PAAS_DATA_DIR/ssh" root:root 0711
+    for type in ed25519 rsa; do
+        name=$PAAS_DATA_DIR/ssh/ssh_host_${type}_key
+        if [ ! -s "$name" ]; then
+            rm -f "$name.new" "$name.new.pub"
+            ssh-keygen -q -t "$type" -N '' -C '' -f "$name.new" </dev/null && sync "$name.new" &&
+                mv "$name.new.pub" "$name.pub" && mv "$name.new" "$name" || die "the host key $name can't be made"
+        fi
+        chown "$PAAS_SSH_USER:" "$name" && chmod 0600 "$name" && chmod 0644 "$name.pub" || die "the host key $name can't be protected"
+    done
+}
+
+# What a folder of programs holds; paas-lifecycle first, because the engine mounts it into every container.
+PROGRAMS=(paas-lifecycle paasd paas-engine paas-git paas-router paasctl)
+
+# install_programs FOLDER STAMP [LIFECYCLE]: each file appears whole and replaces the old one in one step; containers that run
+# keep what they have mounted. LIFECYCLE: the file, where it is not in FOLDER.
 install_programs() {
-    local from=$1 stamp=$2 program
+    local from=$1 stamp=$2 program file
     mkdir -p "$PAAS_PREFIX/bin" "$PAAS_PREFIX/hooks"
-    for program in paasd paas-engine paas-git paas-router paasctl; do
-        [ -x "$from/$program" ] || die "$from has no program $program" "build it first, or leave --prebuilt out"
-        if ! cmp -s "$from/$program" "$PAAS_PREFIX/bin/$program"; then
-            install -m 0755 "$from/$program" "$PAAS_PREFIX/bin/$program.new"
+    for program in "${PROGRAMS[@]}"; do
+        file=$from/$program
+        [ "$program" != paas-lifecycle ] || file=${3:-$file}
+        [ -x "$file" ] || die "there is no program $file" "build it first, or leave --prebuilt out"
+        if ! cmp -s "$file" "$PAAS_PREFIX/bin/$program"; then
+            install -m 0755 "$file" "$PAAS_PREFIX/bin/$program.new"
             mv "$PAAS_PREFIX/bin/$program.new" "$PAAS_PREFIX/bin/$program"
         fi
     done

@@ -2,15 +2,38 @@
 # shellcheck shell=bash
 
 RUNTIME_PACKAGES=(postgresql runc conmon tini s6 nftables erofs-utils e2fsprogs mmdebstrap debian-archive-keyring
-    containernetworking-plugins golang-github-containers-common libgit2-dev libuv1-dev libpq-dev git ca-certificates
+    containernetworking-plugins golang-github-containers-common libgit2-dev libuv1-dev libpq-dev git openssh-server ca-certificates
     iproute2 dnsmasq-base util-linux uidmap libarchive-tools jq curl procps python3)
 OPTIONAL_PACKAGES=(crun)
 BUILD_PACKAGES=(gcc g++ libc6-dev pkg-config binutils make libssl-dev zlib1g-dev)
-TEST_PACKAGES=(python3-pytest python3-requests mosquitto-clients swaks libmemcached-tools bind9-dnsutils dpkg-dev
+TEST_PACKAGES=(python3-pytest python3-requests mosquitto-clients git-lfs swaks libmemcached-tools bind9-dnsutils dpkg-dev
     python3-venv python3-pip)
+# Clients of what `bin/test upstream` deploys.
+UPSTREAM_PACKAGES=(redis-tools)
+
+# Debian starts and enables what it installs. Of openssh-server the platform wants the program only: no server of the system
+# that nobody asked for may begin to listen.
+POLICY=/usr/sbin/policy-rc.d
+POLICY_MARK='# Made by bin/up while it installs packages.'
+forbid_starts() {
+    [ ! -e "$POLICY" ] || return 0
+    printf '#!/bin/sh\n%s\nexit 101\n' "$POLICY_MARK" >"$POLICY.new"
+    chmod 0755 "$POLICY.new"
+    mv "$POLICY.new" "$POLICY"
+}
+# Also what an interrupted run left.
+allow_starts() { ! grep -qxF "$POLICY_MARK" "$POLICY" 2>/dev/null || rm -f "$POLICY"; }
+disable_system_sshd() {
+    if command -v systemctl >/dev/null; then
+        systemctl --quiet disable ssh.service ssh.socket
+    else
+        deb-systemd-helper disable ssh.service && update-rc.d ssh disable
+    fi >/dev/null 2>&1 || warn "Debian's own ssh service could not be disabled; do it if you don't want it: systemctl disable ssh"
+}
 
 install_packages() {
     local missing=() p
+    allow_starts
     for p in "$@"; do
         dpkg-query -W -f '${db:Status-Status}\n' "$p" 2>/dev/null | grep -qx installed || missing+=("$p")
     done
@@ -21,7 +44,9 @@ install_packages() {
         mkdir -p /etc/postgresql-common
         printf 'create_main_cluster = false\n' >/etc/postgresql-common/createcluster.conf
     fi
-    local log
+    local log sshd=
+    [[ " ${missing[*]} " != *" openssh-server "* ]] || sshd=1
+    [ -z "$sshd" ] || forbid_starts
     log=$(mktemp)
     # Another apt, as of unattended upgrades, is waited for.
     local apt=(apt-get -q -o DPkg::Lock::Timeout=300)
@@ -29,7 +54,10 @@ install_packages() {
         >"$log" 2>&1 </dev/null; then
         tail -20 "$log" >&2
         rm -f "$log"
+        allow_starts
         return 1
     fi
     rm -f "$log"
+    allow_starts
+    [ -z "$sshd" ] || disable_system_sshd
 }

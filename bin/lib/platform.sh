@@ -19,13 +19,17 @@ PAAS_RUN_DIR=$(canonical "${PAAS_RUN_DIR:-/run/paas}")
 PAAS_PREFIX=$(canonical "${PAAS_PREFIX:-$PAAS_DATA_DIR/prefix}")
 export PAAS_DATA_DIR PAAS_RUN_DIR PAAS_PREFIX
 export PAAS_API_ADDRESS=${PAAS_API_ADDRESS:-127.0.0.1:7070}
+# Empty or "off": no git over SSH.
+export PAAS_SSH_ADDRESS=${PAAS_SSH_ADDRESS-127.0.0.1:7022}
+[ "$PAAS_SSH_ADDRESS" != off ] || PAAS_SSH_ADDRESS=
+export PAAS_SSH_USER=${PAAS_SSH_USER:-paas-ssh}
 export PAAS_BOOT_ID_FILE=${PAAS_BOOT_ID_FILE:-$PAAS_RUN_DIR/boot-id}
 PAAS_API_URL=http://$PAAS_API_ADDRESS
 METRICS_ADDRESS=${PAAS_ROUTER_METRICS_ADDRESS:-127.0.0.1:7090}
 
 # Names this platform on the host, where a name of its own is needed.
 PLATFORM_NAME=${PAAS_INSTANCE:-$(printf '%s' "$PAAS_DATA_DIR" | cksum | cut -d' ' -f1)}
-SERVICES=(postgres paas-engine paas-git paasd paas-router)
+SERVICES=(postgres paas-engine paas-git paasd paas-router paas-sshd)
 S6=$PAAS_RUN_DIR/s6
 
 title() { printf -- '-----> %s\n' "$*"; }

@@ -70,6 +70,75 @@ write_services() {
     write_service paas-router \
         "exec setpriv --reuid=paas-router --regid=paas-router --init-groups --inh-caps=-all,+net_bind_service --ambient-caps=-all,+net_bind_service --bounding-set=-all,+net_bind_service --no-new-privs '$PAAS_PREFIX/bin/paas-router' serve"
     cp "$REPO/bin/lib/git-limits.sh" "$PAAS_PREFIX/git-limits.sh"
+    write_sshd
+}
+
+# Our own instance of OpenSSH's sshd for git: its own configuration and keys, and no rights at all. What the system's sshd does is
+# not touched.
+write_sshd() {
+    local config=$PAAS_PREFIX/ssh/sshd_config caps=-all
+    if [ -z "$PAAS_SSH_ADDRESS" ]; then
+        [ ! -d "$S6/paas-sshd" ] || s6-svc -wD -T 10000 -d "$S6/paas-sshd" || true
+        rm -rf "$S6/paas-sshd"
+        return
+    fi
+    mkdir -p "$PAAS_PREFIX/ssh"
+    cat >"$PAAS_PREFIX/ssh/banner" <<BANNER
+Slipway git. If permission is denied, your key is not known here: paasctl keys add FILE.pub
+BANNER
+    sshd_config >"$config.new"
+    sshd_changed=
+    cmp -s "$config.new" "$config" || ! service_up paas-sshd || sshd_changed=1
+    mv "$config.new" "$config"
+    [ "${PAAS_SSH_ADDRESS##*:}" -ge 1024 ] || caps=-all,+net_bind_service
+    # The limit is of the user's tasks, about four a client: those who are let in can't take the machine's.
+    write_service paas-sshd \
+        "ulimit -u 512" \
+        "exec setpriv --reuid='$PAAS_SSH_USER' --regid='$PAAS_SSH_USER' --init-groups --inh-caps=$caps --ambient-caps=$caps --bounding-set=$caps --no-new-privs /usr/sbin/sshd -D -e -f '$config'"
+}
+
+# sshd wants the program that it asks for keys, and all folders above, to be root's and writable for nobody else. It looks at
+# /usr/bin/env; ours is root's too, but may lie below a folder like /var/tmp.
+sshd_config() {
+    local program=${PAAS_PREFIX//%/%%}/bin/paas-git socket=${PAAS_RUN_DIR//%/%%}/ssh/ssh.sock
+    cat <<CONFIG
+# Written by bin/up; changes are lost.
+ListenAddress $PAAS_SSH_ADDRESS
+HostKey "$PAAS_DATA_DIR/ssh/ssh_host_ed25519_key"
+HostKey "$PAAS_DATA_DIR/ssh/ssh_host_rsa_key"
+PidFile none
+Banner "$PAAS_PREFIX/ssh/banner"
+VersionAddendum none
+UsePAM no
+AllowUsers $PAAS_SSH_USER
+AuthenticationMethods publickey
+PubkeyAuthentication yes
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+HostbasedAuthentication no
+AuthorizedKeysFile none
+AuthorizedKeysCommand /usr/bin/env -i "$program" ssh-key "$socket" %t %k
+AuthorizedKeysCommandUser $PAAS_SSH_USER
+DisableForwarding yes
+AllowTcpForwarding no
+AllowStreamLocalForwarding no
+AllowAgentForwarding no
+X11Forwarding no
+PermitTunnel no
+GatewayPorts no
+PermitTTY no
+PermitUserRC no
+PermitUserEnvironment no
+PrintMotd no
+PrintLastLog no
+LoginGraceTime 20
+MaxAuthTries 10
+MaxSessions 4
+MaxStartups 20:30:60
+TCPKeepAlive yes
+ClientAliveInterval 30
+ClientAliveCountMax 4
+CONFIG
 }
 
 start_tree() {
@@ -92,6 +161,7 @@ start_tree() {
 # What another program holds is told before anything starts: paasd and the router would only end again and again.
 check_addresses() {
     check_address PAAS_API_ADDRESS "$PAAS_API_ADDRESS"
+    [ -z "$PAAS_SSH_ADDRESS" ] || check_address PAAS_SSH_ADDRESS "$PAAS_SSH_ADDRESS"
     check_address PAAS_ROUTER_METRICS_ADDRESS "$METRICS_ADDRESS"
 }
 
@@ -105,6 +175,8 @@ check_address() {
         fi
     done < <(ss -Hltnp "sport = :$port")
 }
+
+ssh_listens() { ss -Hltn "sport = :${PAAS_SSH_ADDRESS##*:}" | grep -q .; }
 
 service_up() { s6-svstat -o up "$S6/$1" 2>/dev/null | grep -qx true; }
 

@@ -62,3 +62,26 @@ build_programs() {
     # shellcheck disable=SC2034
     out=$(as_builder "$SWIFT" build -c release --static-swift-stdlib --show-bin-path)
 }
+
+# paas-lifecycle runs in containers of every stack, so it is one file that needs no library. Its own folder, because the flag
+# would not do for the other programs. Sets the variable to the file, without symbols: each container maps it.
+build_lifecycle() {
+    local -n file=$1
+    local words=(-c release --product paas-lifecycle --scratch-path .build-lifecycle -Xswiftc -static-executable) folder
+    [ -n "${SWIFT:-}" ] || need_swift
+    swift_build "${words[@]}"
+    folder=$(as_builder "$SWIFT" build "${words[@]}" --show-bin-path)
+    file=$folder/stripped/paas-lifecycle
+    as_builder mkdir -p "$folder/stripped" && as_builder strip -o "$file" "$folder/paas-lifecycle" ||
+        die "paas-lifecycle can't be stripped" "apt-get install binutils"
+}
+
+# Prints the folder that holds usr/ of the toolchain whose `swift` is given; fails if builds can't use it: the host's own /usr
+# is no toolchain to mount, and every user has to be able to read it.
+toolchain_root() {
+    local root
+    case $1 in */usr/bin/swift) root=${1%/usr/bin/swift} ;; *) return 1 ;; esac
+    [ -n "$root" ] && [ -x "$root/usr/bin/swiftc" ] &&
+        [ -z "$(find "$root/usr" "$root/usr/bin" "$root/usr/lib" -maxdepth 0 ! -perm -0005)" ] || return 1
+    printf '%s' "$root"
+}

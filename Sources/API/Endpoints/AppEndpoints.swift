@@ -46,6 +46,7 @@ struct AppEndpoints: Sendable {
             buildpacks: try fields.strings("buildpacks", limit: Limits.buildpacks) ?? [],
             noPorts: try fields.bool("noPorts") ?? false)
         if let stack = wanted.stack { try await requireStack(stack) }
+        try requireBuildpacks(wanted.buildpacks)
         let (app, created) = try await dependencies.store.putApp(wanted, actor: request.principal, now: request.now)
         // Also when the app was there: a repository that a crash kept from being made is made now.
         try await dependencies.repositories.create(app: app.id)
@@ -63,6 +64,7 @@ struct AppEndpoints: Sendable {
             stack: try fields.string("stack"), deployBranch: branch,
             buildpacks: try fields.strings("buildpacks", limit: Limits.buildpacks), labels: try Self.labels(fields))
         if let stack = patch.stack { try await requireStack(stack) }
+        if let buildpacks = patch.buildpacks { try requireBuildpacks(buildpacks) }
         let changed = try await dependencies.store.patchApp(app.id, patch, actor: request.principal, now: request.now)
         if let branch { try await dependencies.repositories.setHead(app: app.id, branch: branch) }
         return Reply.json(shape(changed, request))
@@ -107,6 +109,34 @@ struct AppEndpoints: Sendable {
             throw PaaSError(
                 .invalid, "there is no stack \(Names.quoted(name)); known ones: \(known.joined(separator: ", "))",
                 invalidParameters: [.init(name: "stack", reason: "unknown stack")])
+        }
+    }
+
+    /// Names and folders that no build could use are told now; an address shows itself in the build only.
+    private func requireBuildpacks(_ entries: [String]) throws(PaaSError) {
+        let known = dependencies.buildpacks.map(\.name)
+        for entry in entries {
+            try BuildpackReference.validate(entry)
+            if let name = BuildpackReference.ownName(entry), !known.isEmpty, !known.contains(name) {
+                throw PaaSError(
+                    .invalid,
+                    "there is no buildpack \(Names.quoted(name)); known ones: \(known.joined(separator: ", ")); others by their address",
+                    invalidParameters: [.init(name: "buildpacks", reason: "unknown buildpack")])
+            }
+            if let folder = BuildpackReference.folder(entry) { try requireFolder(folder) }
+        }
+    }
+
+    private func requireFolder(_ folder: String) throws(PaaSError) {
+        let offered = dependencies.settings.buildpackFolders
+        guard offered.contains(where: { folder == $0 || folder.hasPrefix($0 + "/") }) else {
+            let rest =
+                offered.isEmpty
+                ? "the operator offers no folder (PAAS_BUILDPACK_DIRS)"
+                : "offered are: \(offered.joined(separator: ", "))"
+            throw PaaSError(
+                .invalid, "the folder \(Names.quoted(folder)) can't be a buildpack here; \(rest)",
+                invalidParameters: [.init(name: "buildpacks", reason: "folder not offered")])
         }
     }
 

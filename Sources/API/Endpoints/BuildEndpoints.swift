@@ -9,8 +9,9 @@ struct BuildEndpoints: Sendable {
     var routes: [Route] {
         [
             Route(.get, "/api/v1/apps/{app}/builds", query: ["limit", "before"], list),
-            Route(.post, "/api/v1/apps/{app}/builds", create),
+            Route(.post, "/api/v1/apps/{app}/builds", query: ["noWait", "buildOnly", "clearCache"], create),
             Route(.get, "/api/v1/apps/{app}/builds/{id}", get),
+            Route(.get, "/api/v1/apps/{app}/builds/{id}/provenance", provenance),
             Route(.get, "/api/v1/apps/{app}/builds/{id}/log", query: ["follow"], log),
             Route(.post, "/api/v1/apps/{app}/builds/{id}/cancel", cancel),
             Route(.delete, "/api/v1/apps/{app}/build-cache", purgeCache),
@@ -27,56 +28,90 @@ struct BuildEndpoints: Sendable {
         if builds.count == limit, let last = builds.last, last.number > 1 {
             headers = Reply.link(request, ["limit": "\(limit)", "before": "\(last.number)"])
         }
-        return Reply.json(.array(builds.map { Shapes.build($0, app: app) }), headers: headers)
+        var shapes: [JSONValue] = []
+        for build in builds { shapes.append(await shape(build, app)) }
+        return Reply.json(.array(shapes), headers: headers)
     }
 
     @Sendable private func get(_ request: APIRequest) async throws -> Response {
         let app = try await dependencies.app(request)
-        return Reply.json(
-            Shapes.build(try await dependencies.store.build(app.id, request.parameter("id")), app: app))
+        return Reply.json(await shape(try await dependencies.store.build(app.id, request.parameter("id")), app))
     }
 
+    private func shape(_ build: Build, _ app: App) async -> JSONValue {
+        Shapes.build(
+            build, app: app, waitsFor: build.state.isFinal ? nil : await dependencies.builds.waitsFor(build.id))
+    }
+
+    @Sendable private func provenance(_ request: APIRequest) async throws -> Response {
+        let app = try await dependencies.app(request)
+        let build = try await dependencies.store.build(app.id, request.parameter("id"))
+        guard let provenance = try await dependencies.store.provenance(build.id), let slug = build.slug else {
+            throw PaaSError(.notFound, "build \(build.number) made no slug, or was made before its provenance was kept")
+        }
+        return Reply.json(Shapes.statement(provenance, slug: slug))
+    }
+
+    /// A tar archive as the body, compressed or not; or `{"source":{"git":{"url","ref"}}}`; or `{"source":{"commit"}}`.
+    /// Options: in the document, or as query parameters.
     @Sendable private func create(_ request: APIRequest) async throws -> Response {
         try request.requireChange()
         let app = try await dependencies.app(request)
-        let type = (request.headers[.contentType] ?? "").lowercased()
-        if type.contains("gzip") || type.contains("tar") || type.contains("octet-stream") {
-            throw PaaSError(
-                .invalid,
-                "builds from an uploaded archive are not offered yet; push the source with git, or send {\"source\":{\"commit\":\"SHA\"}} for a commit that was pushed before"
-            )
+        var options = Build.Options(
+            noWait: try request.flag("noWait"), buildOnly: try request.flag("buildOnly"),
+            clearCache: try request.flag("clearCache"))
+        let build: Build
+        if UploadReceiver.isArchive(request.headers) {
+            let upload = try await UploadReceiver(builds: dependencies.builds).receive(
+                request, for: app, limitBytes: dependencies.settings.checkoutLimitBytes)
+            build = try await dependencies.builds.start(
+                app, source: Build.Source(kind: .tar), options: options, upload: upload, actor: request.principal)
+        } else {
+            let source = try await source(request, app, &options)
+            build = try await dependencies.builds.start(app, source: source, options: options, actor: request.principal)
         }
-        let body = try JSONFields(try await request.json(), allowed: ["source"])
+        guard let id = build.operation else {
+            throw PaaSError(.internal, "build \(build.number) was opened, but has no operation to follow it by")
+        }
+        return Reply.accepted(try await dependencies.store.operation(id, for: request.principal))
+    }
+
+    private func source(_ request: APIRequest, _ app: App, _ options: inout Build.Options) async throws -> Build.Source
+    {
+        let body = try JSONFields(
+            try await request.json(), allowed: ["source", "noWait", "buildOnly", "clearCache"])
+        options.noWait = try body.bool("noWait") ?? options.noWait
+        options.buildOnly = try body.bool("buildOnly") ?? options.buildOnly
+        options.clearCache = try body.bool("clearCache") ?? options.clearCache
         guard let source = body.value("source") else {
             throw PaaSError(
-                .malformed, "field \"source\" is missing; send {\"source\":{\"commit\":\"SHA\"}}",
+                .malformed,
+                "field \"source\" is missing; send {\"source\":{\"commit\":\"SHA\"}}, {\"source\":{\"git\":{\"url\":\"…\",\"ref\":\"…\"}}}, or a tar archive as application/x-tar",
                 invalidParameters: [.init(name: "source", reason: "required")])
         }
         let fields = try JSONFields(source, allowed: ["commit", "git"], what: "source")
-        if fields.has("git") {
-            throw PaaSError(
-                .invalid,
-                "builds from a git URL are not offered yet; push the commit to this app's repository and send {\"source\":{\"commit\":\"SHA\"}}",
-                invalidParameters: [.init(name: "source.git", reason: "not offered yet")])
+        guard fields.has("commit") != fields.has("git") else {
+            throw JSONFields.impossible("source", "must have exactly one of commit and git")
+        }
+        if let git = fields.value("git") {
+            let fields = try JSONFields(git, allowed: ["url", "ref"], what: "source.git")
+            let url = try fields.required("url")
+            try SourceURL.validateGit(url, field: "source.git.url")
+            let ref = try fields.string("ref")
+            if let ref { try GitRefName.validateRevision(ref, field: "source.git.ref") }
+            return Build.Source(kind: .git, ref: ref, url: url)
         }
         let wanted = try fields.required("commit")
         try GitRefName.validateRevision(wanted)
-        let commit: String
         do {
-            commit = try await dependencies.repositories.resolve(app: app.id, revision: wanted)
+            let commit = try await dependencies.repositories.resolve(app: app.id, revision: wanted)
+            return Build.Source(kind: .commit, commit: commit)
         } catch {
             guard error.code == .notFound else { throw error }
             throw PaaSError(
                 .invalid, "commit \(Names.quoted(wanted)) is not in this app's repository; push it first",
                 invalidParameters: [.init(name: "source.commit", reason: "not in the repository")], cause: error)
         }
-        let build = try await dependencies.builds.start(
-            app, source: Build.Source(kind: .commit, commit: commit), options: Build.Options(),
-            actor: request.principal)
-        guard let id = build.operation else {
-            throw PaaSError(.internal, "build \(build.number) was opened, but has no operation to follow it by")
-        }
-        return Reply.accepted(try await dependencies.store.operation(id, for: request.principal))
     }
 
     @Sendable private func cancel(_ request: APIRequest) async throws -> Response {
@@ -89,7 +124,7 @@ struct BuildEndpoints: Sendable {
         }
         try await dependencies.builds.cancel(build.id)
         let now = try await dependencies.store.build(app.id, build.id.description)
-        return Reply.json(Shapes.build(now, app: app), status: .accepted, headers: operationLocation(build))
+        return Reply.json(await shape(now, app), status: .accepted, headers: operationLocation(build))
     }
 
     private func operationLocation(_ build: Build) -> HTTPFields {

@@ -37,6 +37,7 @@ struct MetricsEndpoint: Sendable {
         text.add("database_connections", "Size of the pool of connections.", [([:], load.connections)])
         text.add("database_connections_idle", "Connections that wait for work.", [([:], load.idle)])
         text.add("database_callers_waiting", "Callers that wait for a connection.", [([:], load.waiting)])
+        if let retention = dependencies.retention { text.add(retention.counts) }
         return Response(
             status: .ok,
             headers: [.contentType: "text/plain; version=0.0.4; charset=utf-8", .cacheControl: "no-store"],
@@ -47,6 +48,24 @@ struct MetricsEndpoint: Sendable {
 /// Writes the text form. Label values are the platform's own words: nothing in them needs escaping.
 struct MetricsText {
     private(set) var text = ""
+
+    mutating func add(_ counts: RetentionCounts) {
+        add("slugs", "Slugs with a file, at the last look.", [([:], counts.slugs.count)])
+        add("slug_bytes", "Bytes of their images.", [([:], Int(counts.slugs.imageBytes))])
+        add(
+            "retention_removed_total", "What was removed because nothing needs it, since paasd started.",
+            kind: "counter",
+            [
+                (["kind": "slug"], counts.slugsRemoved), (["kind": "build-log"], counts.logsRemoved),
+                (["kind": "cache"], counts.cachesRemoved), (["kind": "pin"], counts.pinsRemoved),
+                (["kind": "archive"], counts.uploadsRemoved),
+            ])
+        add(
+            "retention_freed_bytes_total", "Bytes that this freed on the host's disk.", kind: "counter",
+            [(["kind": "slug"], Int(counts.slugBytesFreed)), (["kind": "cache"], Int(counts.cacheBytesFreed))])
+        let last = (counts.lastRun?.microseconds ?? 0) / 1_000_000
+        add("retention_last_run_seconds", "When it last came to its end; 0: not yet.", [([:], Int(last))])
+    }
 
     mutating func add(_ name: String, _ help: String, kind: String = "gauge", _ samples: [([String: String], Int)]) {
         text += "# HELP slipway_\(name) \(help)\n# TYPE slipway_\(name) \(kind)\n"

@@ -2,7 +2,7 @@ import Domain
 import HTTPTypes
 import Hummingbird
 
-/// `/nodes`, `/stacks`, `/status`, `/doctor`
+/// `/nodes`, `/stacks`, `/buildpacks`, `/status`, `/doctor`
 struct PlatformEndpoints: Sendable {
     let dependencies: APIDependencies
     let stackBuilds: StackBuilds
@@ -13,6 +13,7 @@ struct PlatformEndpoints: Sendable {
             Route(.get, "/api/v1/stacks", query: Reply.listQuery, stacks),
             Route(.get, "/api/v1/stacks/{name}", stack),
             Route(.post, "/api/v1/stacks/{name}/build", buildStack),
+            Route(.get, "/api/v1/buildpacks", query: Reply.listQuery, buildpacks),
             Route(.get, "/api/v1/status", status),
             Route(.get, "/api/v1/doctor", doctor),
         ]
@@ -27,6 +28,13 @@ struct PlatformEndpoints: Sendable {
                     .init("runtime", .string(node.runtime)), .init("bootId", .string(node.bootID)),
                 ])
             ], request)
+    }
+
+    @Sendable private func buildpacks(_ request: APIRequest) async throws -> Response {
+        try Reply.list(
+            dependencies.buildpacks.map {
+                .object([.init("name", .string($0.name)), .init("looksFor", .string($0.looksFor))])
+            }, request)
     }
 
     private func shape(_ stack: StackInfo) -> JSONValue {
@@ -82,12 +90,18 @@ struct PlatformEndpoints: Sendable {
                                 .init("detail", .text($0.detail)),
                             ])
                         })),
+                .init("ssh", Self.ssh(dependencies.status.ssh)),
                 .init("apps", .integer(counts?.apps)), .init("processesUp", .integer(counts?.processesUp)),
                 .init("processesWanted", .integer(counts?.processesWanted)),
                 .init("activeBuilds", .integer(counts?.activeBuilds)),
                 // Apps that do not run the config that they were given.
                 .init("outdatedConfigs", found.map { .array($0.outdated.map(Shapes.config)) } ?? .null),
             ]))
+    }
+
+    private static func ssh(_ address: SSHAddress?) -> JSONValue {
+        guard let address else { return .null }
+        return .object([.init("url", .string(address.url)), .init("hostKey", .text(address.hostKey))])
     }
 
     /// Nil while the database is away: the status is what tells so.

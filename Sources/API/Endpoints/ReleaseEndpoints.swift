@@ -33,10 +33,13 @@ struct ReleaseEndpoints: Sendable {
         guard let version = Int(text.hasPrefix("v") ? text.dropFirst() : text[...]), version > 0 else {
             throw PaaSError(.notFound, "\(app.name) has no release \(Names.quoted(text)); versions are whole numbers")
         }
-        return Reply.json(Shapes.release(try await dependencies.store.release(app.id, version: version), app: app))
+        let release = try await dependencies.store.release(app.id, version: version)
+        let runs = try await dependencies.store.releaseRuns(app.id, version: version)
+        return Reply.json(Shapes.release(release, runs: runs, app: app))
     }
 
-    /// `{"rollback":3}`; `{"rollback":null}` for the last release that was current before this one; `{"slug":"sha256:…"}`.
+    /// `{"rollback":3}`; `{"rollback":null}` for the last release that was current before this one; `{"slug":"sha256:…"}`;
+    /// `{"promoteFrom":"staging"}` for the slug of another app's current release.
     @Sendable private func create(_ request: APIRequest) async throws -> Response {
         try request.requireChange()
         let app = try await dependencies.app(request)
@@ -47,13 +50,12 @@ struct ReleaseEndpoints: Sendable {
                 .invalid, "send exactly one of rollback, slug and promoteFrom",
                 invalidParameters: given.map { .init(name: $0, reason: "exactly one is taken") })
         }
-        if fields.has("promoteFrom") {
-            throw PaaSError(
-                .invalid, "promotion is not offered yet; push the same commit to this app",
-                invalidParameters: [.init(name: "promoteFrom", reason: "not offered yet")])
-        }
         let operation: Operation
-        if fields.has("rollback") {
+        if fields.has("promoteFrom") {
+            operation = try await dependencies.store.promote(
+                app.id, from: try fields.required("promoteFrom"), actor: request.principal, now: request.now
+            ).operation
+        } else if fields.has("rollback") {
             let version = try fields.integer("rollback")
             if let version, version < 1 || version > Int64(Int32.max) {
                 throw JSONFields.impossible("rollback", "must be the version of a release")

@@ -15,6 +15,8 @@ struct GitEndpoint: Sendable {
     let dependencies: APIDependencies
     let authenticator: Authenticator
 
+    private var access: GitAccess { GitAccess(dependencies) }
+
     private enum Action {
         case advertise(GitService)
         case serve(GitService)
@@ -43,13 +45,12 @@ struct GitEndpoint: Sendable {
             guard error.code == .unauthenticated else { throw error }
             throw PaaSError(.unauthenticated, "a token is needed as password (any user name): \(error.message)")
         }
-        let app = try await find(name, principal)
         switch action {
         case .advertise(let service):
-            try Self.authorize(principal, service)
-            return try await advertise(service, app, request)
+            let app = try await access.app(name, for: principal, service)
+            return try await advertise(service, app, principal, request)
         case .serve(let service):
-            try Self.authorize(principal, service)
+            let app = try await access.app(name, for: principal, service)
             return try await serve(service, app, principal, request, logger)
         }
     }
@@ -80,41 +81,13 @@ struct GitEndpoint: Sendable {
     private static let dumbProtocol = PaaSError(
         .forbidden, "only git's smart HTTP protocol is served here; use git 1.6.6 or later, without GIT_SMART_HTTP=0")
 
-    private func find(_ name: String, _ principal: Principal) async throws(PaaSError) -> App {
-        let missing = PaaSError(
-            .notFound,
-            "there is no app \(Names.quoted(name)) that this token may see; paasctl apps lists them, paasctl apps create \(name.prefix(30)) makes it"
-        )
-        do {
-            try Names.validate(name, "app")
-        } catch {
-            throw PaaSError(.notFound, "there is no app \(Names.quoted(name)); paasctl apps lists them")
-        }
-        let app: App
-        do {
-            app = try await dependencies.store.app(named: name, for: principal)
-        } catch {
-            throw error.code == .notFound ? missing : error
-        }
-        guard !app.deleting else { throw PaaSError(.notFound, "app \(name) is being deleted") }
-        return app
-    }
-
-    private static func authorize(_ principal: Principal, _ service: GitService) throws(PaaSError) {
-        guard service == .uploadPack || principal.mayChangeApps else {
-            throw PaaSError(
-                .forbidden, "the role \(principal.role.rawValue) may fetch, but not push; use a token of another role")
-        }
-    }
-
     // MARK: Serving
 
-    private func advertise(_ service: GitService, _ app: App, _ request: Request) async throws -> Response {
-        // Also for an app whose repository a crash kept from being made.
-        try await dependencies.repositories.create(app: app.id)
-        let exchange = OwnedExchange(
-            try await dependencies.git.advertise(
-                app: app.id, service: service, protocolVersion: Self.protocolVersion(request)))
+    private func advertise(_ service: GitService, _ app: App, _ principal: Principal, _ request: Request)
+        async throws -> Response
+    {
+        let exchange = try await access.advertise(
+            app, principal, service, protocolVersion: Self.protocolVersion(request))
         do {
             try await exchange.base.finishWriting()
             let first = try await exchange.base.read()
@@ -142,23 +115,8 @@ struct GitEndpoint: Sendable {
         _ service: GitService, _ app: App, _ principal: Principal, _ request: Request, _ logger: Logger
     ) async throws -> Response {
         let encoding = try RequestPump.encoding(request.headers)
-        var ticket: String?
-        if service == .receivePack {
-            ticket = try dependencies.tickets.issue(
-                PushGrant(principal: principal, app: app.id), now: dependencies.clock())
-        }
-        let tickets = dependencies.tickets
-        let issued = ticket
-        let exchange: OwnedExchange
-        do {
-            exchange = OwnedExchange(
-                try await dependencies.git.serve(
-                    app: app.id, service: service, protocolVersion: Self.protocolVersion(request), ticket: ticket)
-            ) { if let issued { tickets.discard(issued) } }
-        } catch {
-            if let issued { tickets.discard(issued) }
-            throw error
-        }
+        let exchange = try await access.serve(
+            app, principal, service, protocolVersion: Self.protocolVersion(request))
         // The program may answer before it has read everything, so that sending and receiving go on side by side.
         let pump = Task {
             do throws(PaaSError) {
@@ -237,7 +195,7 @@ struct GitEndpoint: Sendable {
     }
 
     private static func largeFileStorage() -> Response {
-        let text = "LFS is not supported; git push --no-verify, or git lfs migrate export"
+        let text = GitCommandLine.largeFileStorage
         return Response(
             status: .notFound, headers: [.contentType: "application/vnd.git-lfs+json"],
             body: .init(

@@ -13,11 +13,13 @@ enum GitRefName {
     }
 
     /// - Throws: `invalid` for what can be neither a commit id nor the name of a ref.
-    static func validateRevision(_ name: String) throws(PaaSError) {
+    /// - Parameter field: its name in the request.
+    static func validateRevision(_ name: String, field: String = "source.commit") throws(PaaSError) {
         guard isValid(name), name.utf8.count <= 250 else {
             throw PaaSError(
-                .invalid, "\(Names.quoted(name)) is no commit; send its id, as git rev-parse HEAD prints it",
-                invalidParameters: [.init(name: "source.commit", reason: "no commit id")])
+                .invalid,
+                "\(Names.quoted(name)) is no commit, branch or tag; send the id that git rev-parse HEAD prints, or a name",
+                invalidParameters: [.init(name: field, reason: "no commit id and no name of a ref")])
         }
     }
 

@@ -5,8 +5,8 @@ import Synchronization
 
 /// A git program's run that is closed exactly once: by whoever is done with it, or, when a reply was never sent because
 /// the caller had left, with the last reference.
-final class OwnedExchange: Sendable {
-    let base: any GitExchange
+public final class OwnedExchange: Sendable {
+    public let base: any GitExchange
     private let afterClose: @Sendable () -> Void
     private let isClosed = Mutex(false)
     private let spoiled = Mutex<PaaSError?>(nil)
@@ -27,7 +27,7 @@ final class OwnedExchange: Sendable {
         }
     }
 
-    func close() async {
+    public func close() async {
         let closes = isClosed.withLock { closed in
             defer { closed = true }
             return !closed

@@ -5,6 +5,8 @@ import Hummingbird
 extension PaaSError.Code {
     /// The path is there, but not with this method (405).
     static let methodNotAllowed = PaaSError.Code(rawValue: "method-not-allowed")
+    /// Asked too often (429).
+    static let tooManyRequests = PaaSError.Code(rawValue: "too-many-requests")
     /// A body of a kind that is not read here (415).
     static let unsupportedMediaType = PaaSError.Code(rawValue: "unsupported-media-type")
 }
@@ -23,6 +25,7 @@ enum Problem {
         case .conflict, .stale, .cancelled: .conflict
         case .preconditionFailed: .preconditionFailed
         case .tooLarge: .contentTooLarge
+        case .tooManyRequests: .tooManyRequests
         case .unsupportedMediaType: .unsupportedMediaType
         case .timeout: .gatewayTimeout
         case .unavailable: .serviceUnavailable
@@ -45,6 +48,7 @@ enum Problem {
         case .cancelled: "Cancelled"
         case .preconditionFailed: "Changed in the meantime"
         case .tooLarge: "Too large"
+        case .tooManyRequests: "Asked too often"
         case .unsupportedMediaType: "Unsupported media type"
         case .timeout: "Timed out"
         case .unavailable: "Temporarily unavailable"

@@ -32,10 +32,24 @@ public struct DoctorCheck: Sendable, Hashable {
     }
 }
 
+/// How git is reached over SSH.
+public struct SSHAddress: Sendable, Hashable {
+    /// `ssh://USER@HOST:PORT`, to be followed by `/APP.git`.
+    public var url: String
+    /// Of the host key, as ssh shows it at the first connection; nil while there is none.
+    public var hostKey: String?
+    public init(url: String, hostKey: String?) {
+        self.url = url
+        self.hostKey = hostKey
+    }
+}
+
 /// Looks at the platform's own parts.
 public protocol StatusSource: Sendable {
     /// Version of the platform, as in `0.1.0`.
     var version: String { get }
+    /// Nil: git is not served over SSH.
+    var ssh: SSHAddress? { get }
     func components() async -> [ComponentStatus]
     func doctor() async throws(PaaSError) -> [DoctorCheck]
 }

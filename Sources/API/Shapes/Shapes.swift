@@ -25,7 +25,8 @@ enum Shapes {
         ])
     }
 
-    static func build(_ build: Build, app: App) -> JSONValue {
+    /// - Parameter waitsFor: how many builds of the host are before it in the queue.
+    static func build(_ build: Build, app: App, waitsFor: Int?) -> JSONValue {
         .object([
             Member("id", .string(build.id.description)),
             Member("number", .integer(build.number)),
@@ -51,7 +52,10 @@ enum Shapes {
                     })),
             Member("slug", .text(build.slug?.description)),
             Member("release", .integer(build.release)),
+            Member("comparison", comparison(build)),
+            Member("waitsFor", .integer(waitsFor)),
             Member("error", Problem.json(build.error)),
+            Member("createdAt", time(build.createdAt)),
             Member("startedAt", time(build.startedAt)),
             Member("finishedAt", time(build.finishedAt)),
         ])
@@ -64,6 +68,7 @@ enum Shapes {
             Member("app", .string(app.name)),
             Member("state", .string(release.state.rawValue)),
             Member("slug", .string(release.slug.description)),
+            Member("slugRemoved", .bool(release.slugRemoved)),
             Member("commit", .text(release.commit)),
             Member("processTypes", .map(release.processTypes)),
             Member("configVersion", .integer(release.configVersion)),
@@ -71,6 +76,39 @@ enum Shapes {
             Member("createdBy", .string(release.createdBy)),
             Member("createdAt", time(release.createdAt)),
             Member("output", .text(release.output)),
+        ])
+    }
+
+    /// Null for a build without a slug, and for one whose commit was not built before.
+    private static func comparison(_ build: Build) -> JSONValue {
+        guard let other = build.comparison else { return .null }
+        return .object([
+            Member("equal", .bool(other.slug == build.slug)),
+            Member("build", .integer(other.build)),
+            Member("release", .integer(other.release)),
+            Member("slug", .string(other.slug.description)),
+            Member("differences", .array(other.differences.map { .string($0) })),
+        ])
+    }
+
+    /// One release in full: with what it runs once.
+    static func release(_ release: Release, runs: [ReleaseRun], app: App) -> JSONValue {
+        guard case .object(var members) = Self.release(release, app: app) else { return .null }
+        members.append(Member("runs", .array(runs.map(run))))
+        return .object(members)
+    }
+
+    private static func run(_ run: ReleaseRun) -> JSONValue {
+        .object([
+            Member("name", .string(run.name)),
+            Member("kind", .string(run.kind.rawValue)),
+            Member("state", .string(run.state.rawValue)),
+            Member("command", .string(run.command)),
+            Member("exitCode", run.exitCode.map { .integer(Int64($0)) } ?? .null),
+            Member("reason", .text(run.reason)),
+            Member("output", .text(run.output)),
+            Member("startedAt", run.startedAt.map(time) ?? .null),
+            Member("finishedAt", run.finishedAt.map(time) ?? .null),
         ])
     }
 
@@ -200,6 +238,17 @@ enum Shapes {
         ]
         if let secret { members.append(Member("token", .string(secret))) }
         return .object(members)
+    }
+
+    static func key(_ key: AccessKey) -> JSONValue {
+        .object([
+            Member("id", .string(key.id.description)),
+            Member("name", .string(key.name)),
+            Member("type", .string(key.type)),
+            Member("fingerprint", .string(KeyFingerprint.text(key.fingerprint))),
+            Member("token", .string(key.token.description)),
+            Member("createdAt", time(key.createdAt)),
+        ])
     }
 
     static func stack(_ stack: StackInfo, state: StackInfo.State, error: ErrorReport?) -> JSONValue {

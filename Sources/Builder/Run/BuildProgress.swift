@@ -5,6 +5,7 @@ import Synchronization
 final class BuildProgress: Sendable {
     private struct State {
         var cancelRequested = false
+        var waitsFor: Int?
         var outcome: BuildOutcome?
         var ended = false
     }
@@ -13,6 +14,8 @@ final class BuildProgress: Sendable {
     let signal = Signal()
 
     var cancelRequested: Bool { state.withLock { $0.cancelRequested } }
+    /// How many builds of the host are before it; nil while it does not wait for a place.
+    var waitsFor: Int? { state.withLock { $0.waitsFor } }
     var outcome: BuildOutcome? { state.withLock { $0.outcome } }
     /// Nobody drives the build any more, with or without an outcome.
     var ended: Bool { state.withLock { $0.ended } }
@@ -21,6 +24,8 @@ final class BuildProgress: Sendable {
         state.withLock { $0.cancelRequested = true }
         signal.raise()
     }
+
+    func waits(for others: Int?) { state.withLock { $0.waitsFor = others } }
 
     /// Returns when nobody drives the build any more or the waiting task is cancelled.
     func waitForEnd() async {

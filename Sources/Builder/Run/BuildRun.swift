@@ -52,6 +52,7 @@ struct BuildRun: Sendable {
         let app = try await step { () async throws(PaaSError) in try await parts.store.app(build.app) }
         let slotted = try await makeSlug(build, app)
         let done = try await release(build, app, slotted)
+        await tellPins(app)
         await cleanUp(build, keepCache: true)
         return try await Rollout(run: self, build: done).finish()
     }
@@ -83,18 +84,13 @@ struct BuildRun: Sendable {
         defer { slots.release() }
         if found == nil { try await startContainer(build, app) }
         let ended = try await follow(app)
-        let name = try await readText("result/detected", limit: 1 << 10)
-        if let name {
-            try await step { () async throws(PaaSError) in
-                try await parts.store.setBuildpacks(id, [Build.UsedBuildpack(name: name)])
-            }
-        }
-        if let failure = BuildWords.failure(ended, settings: parts.settings, buildpack: name) { throw .failed(failure) }
-        return try await pack(build, app, buildpack: name ?? "the buildpack")
+        let report = try await takeReport(of: ended)
+        return try await pack(build, app, report)
     }
 
     private func waitForSlot() async throws(BuildStop) {
         let ticket = slots.queue()
+        defer { progress.waits(for: nil) }
         var said: Int?
         do throws(BuildStop) {
             while true {
@@ -102,6 +98,7 @@ struct BuildRun: Sendable {
                 guard let before = slots.tryTake(ticket) else { return }
                 if said != before {
                     said = before
+                    progress.waits(for: before)
                     await say("-----> Waiting for \(before) other build\(before == 1 ? "" : "s")")
                 }
                 // A wish to cancel is seen within half a second.
@@ -115,113 +112,83 @@ struct BuildRun: Sendable {
     }
 
     private func startContainer(_ build: Build, _ app: App) async throws(BuildStop) {
-        guard let commit = build.source.commit else {
-            throw .failed(PaaSError(.internal, "the build has no commit"))
-        }
         if build.state == .queued {
             try await step { () async throws(PaaSError) in try await parts.store.startBuild(id, now: parts.now()) }
         }
         let settings = parts.settings
-        let facts = try await step { () async throws(PaaSError) in
-            try await parts.sources.inspect(app: app.id, commit: commit)
-        }
-        let notes: [String]
-        do throws(PaaSError) {
-            notes = try SourceChecks.check(facts, limitBytes: BuildParts.checkoutLimitBytes)
-        } catch { throw .failed(error) }
-        for note in notes { await say(note) }
-        // A volume of an earlier try may hold half a checkout.
-        if adopted { try await removeVolume(app.id, keepCache: false) }
-        let directory = try await step { () async throws(PaaSError) in
-            try await parts.buildEngine.createBuildVolume(
-                build: id, app: app.id, uidSlot: app.uidSlot, sizeBytes: settings.buildDiskBytes,
-                clearCache: build.options.clearCache, epoch: parts.epoch)
-        }
-        try await step { () async throws(PaaSError) in
-            try await parts.sources.checkout(
-                app: app.id, commit: commit, into: directory, limitBytes: BuildParts.checkoutLimitBytes)
-        }
-        // A broken Procfile shows itself before a long compile.
-        if let procfile = try await read("app/Procfile", limit: Procfile.maximumBytes + 1) {
-            do throws(PaaSError) { _ = try Procfile(procfile) } catch { throw .failed(error) }
-        }
-        try await step { () async throws(PaaSError) in
-            try await parts.buildEngine.sealSource(build: id, uidSlot: app.uidSlot, epoch: parts.epoch)
-        }
         let config = try await step { () async throws(PaaSError) in
             // Only the values are needed; naming the tuple's parts keeps them out of any log.
             try await parts.store.buildConfig(app.id).vars
         }
-        let spec = spec(build, app, commit: commit, config: config)
+        if build.source.kind == .git, BuildEnvironment.network(config) == .none {
+            throw .failed(
+                PaaSError(
+                    .appFailed,
+                    "the config var \(BuildEnvironment.networkVariable) is none, so the build can't fetch its source; push it, upload it (builds create --tar), or unset the variable"
+                ))
+        }
+        // Else the build fetches or unpacks its source itself.
+        let commit = build.source.kind.isInRepository ? build.source.commit : nil
+        let switches: SourceSwitches
+        do throws(PaaSError) { switches = try SourceSwitches(config) } catch { throw .failed(error) }
+        var submodules: String?
+        if let commit {
+            let facts = try await step { () async throws(PaaSError) in
+                try await parts.sources.inspect(app: app.id, commit: commit)
+            }
+            let notes: [String]
+            do throws(PaaSError) {
+                notes = try SourceChecks.check(facts, switches, limitBytes: settings.checkoutLimitBytes)
+            } catch { throw .failed(error) }
+            for note in notes { await say(note) }
+            submodules = switches.submodules(of: facts)
+        }
+        // A volume of an earlier try may hold half a checkout.
+        if adopted { try await removeVolume(app.id, keepCache: false) }
+        let directory = try await engineStep { () async throws(PaaSError) in
+            try await parts.buildEngine.createBuildVolume(
+                build: id, app: app.id, uidSlot: app.uidSlot, sizeBytes: settings.buildDiskBytes,
+                clearCache: build.options.clearCache, epoch: parts.epoch)
+        }
+        if let commit {
+            try await looseStep { () async throws(PaaSError) in
+                try await parts.sources.checkout(
+                    app: app.id, commit: commit, into: directory, limitBytes: settings.checkoutLimitBytes,
+                    keeping: switches.keptHistory(of: build.source))
+            }
+            // A broken Procfile shows itself before a long compile.
+            if let procfile = try await read("app/Procfile", limit: Procfile.maximumBytes + 1) {
+                do throws(PaaSError) { _ = try Procfile(procfile) } catch { throw .failed(error) }
+            }
+        } else if build.source.kind == .tar {
+            try await step { () async throws(PaaSError) in
+                try await parts.buildEngine.placeSource(build: id, uidSlot: app.uidSlot, epoch: parts.epoch)
+            }
+        }
+        try await step { () async throws(PaaSError) in
+            try await parts.buildEngine.sealSource(build: id, uidSlot: app.uidSlot, epoch: parts.epoch)
+        }
+        let spec = spec(build, app, config: try await firstConfig(config, build, app), submodules: submodules)
         _ = try await step { () async throws(PaaSError) in try await parts.engine.ensure(spec) }
     }
 
-    private func spec(_ build: Build, _ app: App, commit: String, config: ConfigVars) -> ContainerSpec {
-        var environment = parts.environment
-        environment["STACK"] = app.stack
-        environment["SOURCE_VERSION"] = commit
-        environment["REQUEST_ID"] = "\(id)"
-        environment["BUILD_NUMBER"] = "\(build.number)"
-        environment["APP_NAME"] = app.name
-        if !app.buildpacks.isEmpty { environment["PAAS_BUILDPACKS"] = app.buildpacks.joined(separator: " ") }
+    private func spec(_ build: Build, _ app: App, config: ConfigVars, submodules: String?) -> ContainerSpec {
+        let environment = BuildEnvironment(
+            build: build, app: app, config: config, submodules: submodules, parts: parts)
         return ContainerSpec(
             id: container, epoch: parts.epoch, generation: app.generation, role: .build, app: app.id,
             appName: app.name, name: "build.\(build.number)", networkIndex: app.networkIndex, uidSlot: app.uidSlot,
             stack: build.stack, command: "",
-            environment: environment.sorted { $0.key < $1.key }.map { EnvironmentVariable($0.key, $0.value) },
+            environment: environment.variables,
             environmentFiles: config.sorted { $0.key < $1.key }.map {
                 EnvironmentVariable(name: $0.key, value: $0.value.bytes)
             },
             limits: ContainerSpec.Limits(
                 memoryBytes: parts.settings.buildMemoryBytes, cpuMillis: 2000, pids: 2048, writableBytes: 256 << 20),
-            timeLimitSeconds: parts.settings.buildTimeoutSeconds)
+            timeLimitSeconds: parts.settings.buildTimeoutSeconds, network: environment.network)
     }
 
-    /// Copies the container's log into the build's until it has ended and every line is there.
-    private func follow(_ app: App) async throws(BuildStop) -> ContainerObservation {
-        var cursor = try await step { () async throws(PaaSError) in try await parts.log.cursor(id) }
-        var missingLooks = 0
-        var pause = Duration.milliseconds(50)
-        while true {
-            try await check()
-            let version = watch.signal.version
-            // Before reading: lines written before the end are all there once the end is seen.
-            let seen = watch.observation(container)
-            let after = cursor
-            let page = try await step { () async throws(PaaSError) in
-                try await parts.engine.logs(
-                    app: app.id, instance: container, after: after, limit: after == nil ? 10_000 : 1000)
-            }
-            cursor = page.next
-            if !page.lines.isEmpty {
-                let lines = page.lines.map(\.text)
-                try await step { () async throws(PaaSError) in
-                    try await parts.log.append(id, lines, cursor: page.next)
-                }
-                progress.signal.raise()
-                pause = .milliseconds(50)
-                continue
-            }
-            if let seen, seen.state == .exited { return seen }
-            if seen == nil && watch.listed {
-                missingLooks += 1
-                if missingLooks % 10 == 0 {
-                    let all = try await step { () async throws(PaaSError) in
-                        try await ContainerWatch.freshList(parts.engine, epoch: parts.epoch)
-                    }
-                    guard let found = all.first(where: { $0.id == container }) else {
-                        throw .failed(
-                            PaaSError(.appFailed, "the build's container is gone; push again", source: .platform))
-                    }
-                    if found.state == .exited { watch.apply(.changed(found)) }
-                }
-            }
-            await watch.signal.wait(after: version, timeout: pause)
-            pause = min(pause * 2, .milliseconds(250))
-        }
-    }
-
-    private func pack(_ build: Build, _ app: App, buildpack: String) async throws(BuildStop) -> Slug {
+    private func pack(_ build: Build, _ app: App, _ report: BuildReport) async throws(BuildStop) -> Slug {
         try await step { () async throws(PaaSError) in
             try await parts.engine.stop(container, graceSeconds: 0, epoch: parts.epoch)
         }
@@ -230,26 +197,53 @@ struct BuildRun: Sendable {
         let types: ProcessTypes
         do throws(PaaSError) {
             types = try ProcessTypes(
-                procfile: procfile, release: try ReleaseMetadata(output ?? []), buildpack: buildpack)
+                procfile: procfile, release: try ReleaseMetadata(output ?? []),
+                buildpack: report.displayName ?? "the buildpack")
         } catch { throw .failed(error) }
         for line in types.lines { await sayOnce(line) }
+        let manifest = try await manifest(for: types.commands, build, app)
         while !slugsChecked.isOpen {
             let version = slugsChecked.signal.version
             if !slugsChecked.isOpen { await slugsChecked.signal.wait(after: version, timeout: .milliseconds(500)) }
             try await check()
         }
+        let evidence = try await evidence(app, report)
         await sayOnce("-----> Compressing...")
-        let packed = try await step { () async throws(PaaSError) in
-            try await parts.buildEngine.packSlug(
-                build: id, uidSlot: app.uidSlot, limitBytes: parts.settings.slugLimitBytes, epoch: parts.epoch)
+        for _ in 0..<Self.packings {
+            let packed = try await engineStep { () async throws(PaaSError) in
+                try await parts.buildEngine.packSlug(
+                    build: id, uidSlot: app.uidSlot, limitBytes: parts.settings.slugLimitBytes, epoch: parts.epoch)
+            }
+            let slug = Slug(
+                digest: packed.digest, stack: build.stack, sizeBytes: packed.sizeBytes, imageBytes: packed.imageBytes,
+                processTypes: types.commands, manifest: manifest, createdAt: parts.now())
+            guard let kept = try await keep(slug, evidence) else { continue }
+            await sayOnce("       Done: \(BuildWords.size(packed.imageBytes))")
+            if let comparison = kept.comparison, build.source.kind != .push {
+                for line in BuildWords.comparison(slug.digest, comparison) { await sayOnce(line) }
+            }
+            parts.faults.reached(.slugStored)
+            return slug
         }
-        await sayOnce("       Done: \(BuildWords.size(packed.imageBytes))")
-        let slug = Slug(
-            digest: packed.digest, stack: build.stack, sizeBytes: packed.sizeBytes, imageBytes: packed.imageBytes,
-            processTypes: types.commands, createdAt: parts.now())
-        try await step { () async throws(PaaSError) in try await parts.store.recordSlug(slug, build: id) }
-        parts.faults.reached(.slugStored)
-        return slug
+        throw .failed(PaaSError(.internal, "the slug's file goes again and again", source: .platform))
+    }
+
+    /// How often a slug is packed whose file goes while it becomes the build's.
+    private static let packings = 3
+
+    private struct KeptSlug {
+        var comparison: Build.Comparison?
+    }
+
+    /// Records the slug. - Returns: nil if its file went meanwhile: an equal one was there, which nothing needed.
+    private func keep(_ slug: Slug, _ evidence: SlugEvidence) async throws(BuildStop) -> KeptSlug? {
+        try await step { () async throws(PaaSError) in
+            try await parts.slugLock.withLock { () async throws(PaaSError) in
+                let comparison = try await parts.store.recordSlug(slug, evidence: evidence, build: id)
+                return try await parts.buildEngine.listSlugs().contains(slug.digest)
+                    ? KeptSlug(comparison: comparison) : nil
+            }
+        }
     }
 
     // MARK: Step 4
@@ -305,15 +299,14 @@ struct BuildRun: Sendable {
         do throws(BuildStop) {
             // Before the end is recorded: the app's next build must not run beside this one.
             try await persist { () async throws(PaaSError) in
-                try await parts.engine.stop(container, graceSeconds: state == .cancelled ? 5 : 0, epoch: parts.epoch)
+                try await parts.engine.stop(
+                    container, graceSeconds: state == .cancelled ? Self.cancelGraceSeconds : 0, epoch: parts.epoch)
             }
         } catch {
             guard case .failed(let reason) = error else { throw error }
             logger.warning("a build container is left to the sweep", metadata: ["error": "\(ErrorChain(reason))"])
         }
-        for line in BuildWords.error(error.message.prefix(1).uppercased() + error.message.dropFirst()) {
-            await say(line)
-        }
+        for line in BuildWords.error(BuildWords.sentence(error.message)) { await say(line) }
         if state == .failed { await say(" !     Build \(build.number) failed; \(try await whatGoesOn(build.app)).") }
         try await persist { () async throws(PaaSError) in
             if try await parts.store.build(id).state.isFinal { return }
@@ -324,6 +317,9 @@ struct BuildRun: Sendable {
         parts.scheduler.wake(build.app)
         return .refused(reason: "build \(build.number) \(state.rawValue)")
     }
+
+    /// From SIGTERM to SIGKILL of a cancelled build: all of it has to be gone within two seconds.
+    private static let cancelGraceSeconds = 1
 
     private static let appDeleted = BuildOutcome.refused(reason: "the app was deleted")
 
@@ -344,6 +340,11 @@ struct BuildRun: Sendable {
 
     /// Container and volume go. What can't be removed now is removed by the sweep.
     func cleanUp(_ build: Build, keepCache: Bool) async {
+        do throws(PaaSError) {
+            if build.source.kind == .tar { try await parts.uploads.remove(id) }
+        } catch {
+            logger.warning("a build's archive is left to the next start", metadata: ["error": "\(ErrorChain(error))"])
+        }
         do throws(PaaSError) {
             try await patiently(Self.cleanUpPatience) { () async throws(PaaSError) in
                 try await parts.engine.stop(container, graceSeconds: 0, epoch: parts.epoch)
@@ -366,15 +367,9 @@ struct BuildRun: Sendable {
         }
     }
 
-    private func read(_ path: String, limit: Int) async throws(BuildStop) -> [UInt8]? {
+    func read(_ path: String, limit: Int) async throws(BuildStop) -> [UInt8]? {
         try await step { () async throws(PaaSError) in
             try await parts.buildEngine.readBuildFile(build: id, path: path, limit: limit)
         }
-    }
-
-    private func readText(_ path: String, limit: Int) async throws(BuildStop) -> String? {
-        guard let bytes = try await read(path, limit: limit) else { return nil }
-        let text = String(decoding: bytes, as: UTF8.self).split(whereSeparator: \.isNewline).first ?? ""
-        return text.isEmpty ? nil : String(text.prefix(80))
     }
 }

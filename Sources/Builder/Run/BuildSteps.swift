@@ -1,5 +1,6 @@
 import Domain
 import Logging
+import Synchronization
 
 /// Calls `work`, again while a part of the platform is away, for at most `limit`. Only for what may be repeated.
 /// - Throws: what `work` throws; `cancelled` when the task is.
@@ -18,6 +19,11 @@ func patiently<Value: Sendable>(
         do { try await Task.sleep(for: pause) } catch { throw PaaSError(.cancelled, "given up") }
         pause = min(pause * 2, .seconds(1))
     }
+}
+
+/// What becomes of a step that is not waited for in any case.
+private final class Outcome<Value: Sendable>: Sendable {
+    let result = Mutex<Result<Value, BuildStop>?>(nil)
 }
 
 /// How the steps of a build meet the world: interrupted, cancelled, tried again while a part is away, spoken about.
@@ -44,6 +50,65 @@ extension BuildRun {
         } catch {
             if Task.isCancelled || error.code == .stale { throw .interrupted }
             throw .failed(error)
+        }
+    }
+
+    /// As `step`, for what the engine itself does for a build, and for long: a wish to cancel ends that.
+    func engineStep<Value: Sendable>(
+        _ work: @escaping @Sendable () async throws(PaaSError) -> Value
+    ) async throws(BuildStop) -> Value {
+        let (parts, progress, id, logger) = (parts, progress, id, logger)
+        let ending = Task {
+            while !Task.isCancelled {
+                let version = progress.signal.version
+                if progress.cancelRequested { break }
+                await progress.signal.wait(after: version)
+            }
+            if Task.isCancelled { return }
+            do throws(PaaSError) {
+                try await parts.buildEngine.abandonWork(build: id, epoch: parts.epoch)
+            } catch {
+                logger.warning("the engine can't be told to end", metadata: ["error": "\(ErrorChain(error))"])
+            }
+        }
+        defer { ending.cancel() }
+        do throws(BuildStop) {
+            return try await step(work)
+        } catch {
+            try await check()
+            throw error
+        }
+    }
+
+    /// As `step`, for what nobody waits for once the build is cancelled. It comes to its end by itself, in a volume that is
+    /// gone.
+    @discardableResult
+    func looseStep<Value: Sendable>(
+        _ work: @escaping @Sendable () async throws(PaaSError) -> Value
+    ) async throws(BuildStop) -> Value {
+        try await check()
+        let outcome = Outcome<Value>()
+        let signal = progress.signal
+        let task = Task {
+            let result: Result<Value, BuildStop>
+            do throws(BuildStop) {
+                result = .success(try await persist(work))
+            } catch {
+                result = .failure(error)
+            }
+            outcome.result.withLock { $0 = result }
+            signal.raise()
+        }
+        while true {
+            let version = signal.version
+            if let result = outcome.result.withLock({ $0 }) { return try result.get() }
+            do throws(BuildStop) {
+                try await check()
+            } catch {
+                task.cancel()
+                throw error
+            }
+            await signal.wait(after: version)
         }
     }
 

@@ -35,13 +35,28 @@ enum BuildWords {
         message.split(separator: "\n", omittingEmptySubsequences: false).map { " !     \($0)" }
     }
 
+    /// With a capital letter, unless it begins with the name of a file.
+    static func sentence(_ message: String) -> String {
+        let word = message.prefix { $0 != " " && $0 != ":" }
+        return word.contains(".") ? message : message.prefix(1).uppercased() + message.dropFirst()
+    }
+
     static func body(_ text: String) -> [String] {
         text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).map { "       \($0)" }
     }
 
     static func list(_ names: [String]) -> String { names.joined(separator: ", ") }
 
-    /// Why a build container that ended failed; nil if it did not. Exit codes are those of `buildpacks/bin/build`.
+    /// Whether building a commit again gave the same slug.
+    static func comparison(_ slug: SlugDigest, _ other: Build.Comparison) -> [String] {
+        let what = other.release.map { "v\($0)" } ?? "build \(other.build)"
+        if other.slug == slug { return ["       Slug \(slug) equals the one of \(what)"] }
+        var lines = [" !     Slug \(slug) differs from \(other.slug) of \(what)"]
+        if !other.differences.isEmpty { lines.append(" !     What was another then: \(list(other.differences))") }
+        return lines
+    }
+
+    /// Why a build container that ended failed; nil if it did not.
     static func failure(_ seen: ContainerObservation, settings: Settings, buildpack: String?) -> PaaSError? {
         if seen.timedOut {
             return PaaSError(
@@ -50,24 +65,43 @@ enum BuildWords {
             )
         }
         let code = seen.exitCode ?? -1
-        if code == 0 { return nil }
+        let exit = BuildExit(rawValue: code)
+        if exit == .built { return nil }
         if seen.outOfMemory {
             return PaaSError(
                 .appFailed,
                 "the build ran out of memory (limit \(size(settings.buildMemoryBytes))); build with fewer jobs, or ask the operator for a larger PAAS_BUILD_MEMORY_BYTES"
             )
         }
-        let message =
-            switch code {
-            case 1: "no buildpack recognises this source"
-            case 2: "the build environment of the platform is incomplete; tell the operator"
-            case 3: "the app's list of buildpacks names one that can't be used"
-            case 4: "a buildpack that the app's list names does not match this source"
-            case 5: "failed to compile\(buildpack.map { " \($0)" } ?? "")"
-            case 6: "the source holds a file that can't be used"
-            case 7: "the build volume is full (limit \(size(settings.buildDiskBytes)))"
-            default: "the build ended with exit code \(code)"
-            }
-        return PaaSError(.appFailed, message)
+        guard let exit else { return PaaSError(.appFailed, unknownExit(code)) }
+        return PaaSError(
+            .appFailed, failure(exit, settings, buildpack), source: exit == .environmentIncomplete ? .platform : nil)
+    }
+
+    /// The build's own output has said more.
+    private static func failure(_ exit: BuildExit, _ settings: Settings, _ buildpack: String?) -> String {
+        switch exit {
+        case .built: "the build succeeded"
+        case .nothingDetected:
+            "no buildpack recognises this source; name one (paasctl buildpacks set NAME), or add a file that one looks for"
+        case .environmentIncomplete: "the build environment of the platform is incomplete; tell the operator"
+        case .buildpackUnusable:
+            "a buildpack of the app's list can't be used; change the list (paasctl buildpacks set …), or let one be found (paasctl buildpacks clear)"
+        case .buildpackDoesNotMatch:
+            "a buildpack that the app's list names does not match this source; change the list (paasctl buildpacks set …), or let one be found (paasctl buildpacks clear)"
+        case .compileFailed: "failed to compile\(buildpack.map { " \($0)" } ?? "")"
+        case .sourceUnusable: "the source holds a file that can't be used"
+        case .diskFull:
+            "the build volume is full (limit \(size(settings.buildDiskBytes))); build less at once, purge the cache (paasctl builds purge-cache), or ask the operator for a larger PAAS_BUILD_DISK_BYTES"
+        case .sourceUnavailable: "the source can't be had"
+        case .tooLarge:
+            "the source or the slug is too large (limits: \(size(settings.checkoutLimitBytes)) of source, \(size(settings.slugLimitBytes)) of slug); leave out what is not needed, for instance with .slugignore"
+        }
+    }
+
+    private static func unknownExit(_ code: Int32) -> String {
+        // As shells and the runtime count.
+        code > 128 && code < 160
+            ? "the build was ended by signal \(code - 128)" : "the build ended with exit code \(code)"
     }
 }

@@ -21,12 +21,14 @@ struct ProcessTypes: Sendable, Equatable {
             lines.append("       Default types for \(buildpack) -> \(BuildWords.list(defaults))")
         }
         for warning in release.warnings { lines += BuildWords.error(warning) }
-        if commands["release"] != nil {
-            lines += BuildWords.error(
-                "The type \"release\" is reserved for the release phase, which is not run by this version; run the command yourself: paasctl run"
-            )
+        // The release phase is declared like a process type; the other run is app.json's.
+        let reserved = ReleaseRun.Kind.postdeploy.rawValue
+        guard commands[reserved] == nil else {
+            throw PaaSError(
+                .appFailed,
+                "the process type \(reserved) is reserved for scripts.postdeploy of app.json; give it another name")
         }
-        guard commands.keys.contains(where: { $0 != "release" }) else {
+        guard commands.keys.contains(where: { ReleaseRun.Kind(rawValue: $0) == nil }) else {
             throw PaaSError(
                 .appFailed,
                 "nothing says what to run: add a file named Procfile with a line such as 'web: ./server --port $PORT'")

@@ -24,25 +24,36 @@ struct Rollout: Sendable {
         }
         try await tell(version)
         try await moveRef(version)
+        if !build.options.noWait { try await followPostdeploy(version) }
         return .released(version: version)
     }
 
     /// Nil: the release is or was current. Else why not.
     private func decision(_ version: Int) async throws(BuildStop) -> String? {
         var pause = Duration.milliseconds(100)
+        var phase = RunFollower(run, app: build.app, kind: .release)
         while true {
             if Task.isCancelled { throw .interrupted }
             let (state, output) = try await run.persist { () async throws(PaaSError) in
                 let found = try await parts.store.releaseState(build.app, version: version)
                 return (found.state, found.output)
             }
+            let phaseRun = try await phase.look(version)
             switch state {
             case .current: return nil
             case .failed:
-                let lines = (output ?? "").isEmpty ? [] : BuildWords.body(output ?? "")
-                for line in lines { await run.sayOnce(line) }
+                if let phaseRun, phaseRun.state == .failed {
+                    // What it wrote was shown.
+                    for line in BuildWords.error(phaseRun.reason ?? "\(phaseRun.name) failed") {
+                        await run.sayOnce(line)
+                    }
+                } else {
+                    let lines = (output ?? "").isEmpty ? [] : BuildWords.body(output ?? "")
+                    for line in lines { await run.sayOnce(line) }
+                }
                 let goesOn = try await run.whatGoesOn(build.app)
-                await run.sayOnce(" !     Release v\(version) failed; \(goesOn). The same commit can be pushed again.")
+                let again = build.source.kind == .push ? " The same commit can be pushed again." : ""
+                await run.sayOnce(" !     Release v\(version) failed; \(goesOn).\(again)")
                 return "release v\(version) failed"
             case .superseded:
                 let wasCurrent = try await run.persist { () async throws(PaaSError) in
@@ -54,7 +65,32 @@ struct Rollout: Sendable {
             case .pending, .rolling: break
             }
             do { try await Task.sleep(for: pause) } catch { throw .interrupted }
-            pause = min(pause * 2, .seconds(1))
+            pause = min(pause * 2, phaseRun?.state == .running ? .milliseconds(250) : .seconds(1))
+        }
+    }
+
+    /// Shows the postdeploy script of a first release to its end. The release stays, whatever becomes of it.
+    private func followPostdeploy(_ version: Int) async throws(BuildStop) {
+        var follower = RunFollower(run, app: build.app, kind: .postdeploy)
+        var version = version
+        var pause = Duration.milliseconds(100)
+        while let script = try await follower.look(version) {
+            switch script.state {
+            case .succeeded: return
+            case .failed:
+                for line in BuildWords.error(script.reason ?? "\(script.name) failed") { await run.sayOnce(line) }
+                await run.sayOnce(
+                    " !     v\(version) stays. The script is not run again by itself.")
+                return
+            case .superseded:
+                // The same code with another config became current: its script is the one that runs.
+                version += 1
+                continue
+            case .pending, .running: break
+            }
+            if Task.isCancelled { throw .interrupted }
+            do { try await Task.sleep(for: pause) } catch { throw .interrupted }
+            pause = min(pause * 2, .milliseconds(250))
         }
     }
 
@@ -79,8 +115,10 @@ struct Rollout: Sendable {
             let release = try await run.persist { () async throws(PaaSError) in
                 try await parts.release(build.app, version)
             }
-            let formation = FormationEntry.initial(processTypes: release.processTypes.keys)
-            await guide(formation, app, hasPorts: !ports.isEmpty)
+            let formation = try await run.persist { () async throws(PaaSError) in
+                try await parts.formation(build.app)
+            }
+            await guide(formation.filter { release.processTypes[$0.key] != nil }, app, hasPorts: !ports.isEmpty)
         }
     }
 
@@ -114,7 +152,9 @@ struct Rollout: Sendable {
 
     /// Step 9, by compare-and-swap.
     private func moveRef(_ version: Int) async throws(BuildStop) {
-        guard build.source.kind == .push, let ref = build.source.ref, let commit = build.source.commit else { return }
+        guard build.source.kind == .push, let ref = build.source.ref, let commit = build.source.commit else {
+            return try await run.persist { () async throws(PaaSError) in try await parts.store.markRefMoved(build.id) }
+        }
         let zero = PushCommand.zero
         let old = build.source.previousCommit.flatMap { $0 == zero ? nil : $0 }
         let branch = ref.hasPrefix("refs/heads/") ? String(ref.dropFirst(11)) : nil

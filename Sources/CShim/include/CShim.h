@@ -35,6 +35,8 @@ pid_t slipway_spawn_child(const struct slipway_spawn *spec);
 /// A pidfd of `pid`, close-on-exec.
 int slipway_pidfd_open(pid_t pid);
 int slipway_pidfd_send_signal(int pidfd, int signal);
+/// Orphans below this process become its children instead of init's (PR_SET_CHILD_SUBREAPER).
+int slipway_adopt_orphans(void);
 /// Waits for a child through its pidfd. Returns 1 and the wait status, 0 if `nohang` and it still runs.
 int slipway_pidfd_wait(int pidfd, int nohang, int *status);
 

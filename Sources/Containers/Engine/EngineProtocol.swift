@@ -37,13 +37,16 @@ enum EngineCall: Sendable, Codable, Hashable {
     case removeLogs(app: AppID)
     // Builds, slugs, stacks
     case createBuildVolume(build: BuildID, app: AppID, uidSlot: Int, sizeBytes: Int64, clearCache: Bool)
+    case placeSource(build: BuildID, uidSlot: Int)
     case sealSource(build: BuildID, uidSlot: Int)
     case readBuildFile(build: BuildID, path: String, limit: Int)
     case packSlug(build: BuildID, uidSlot: Int, limitBytes: Int64)
+    case abandonWork(build: BuildID)
     case finishBuildVolume(build: BuildID, app: AppID, keepCache: Bool)
     case listBuildVolumes
     case listSlugs
     case removeSlug(digest: SlugDigest)
+    case listCaches
     case removeCache(app: AppID)
     case listStacks
     case buildStack(name: String)
@@ -53,7 +56,9 @@ enum EngineCall: Sendable, Codable, Hashable {
     /// Only reads: takes no epoch.
     var onlyReads: Bool {
         switch self {
-        case .capabilities, .logs, .readBuildFile, .listBuildVolumes, .listSlugs, .listStacks, .doctor: true
+        case .capabilities, .logs, .readBuildFile, .listBuildVolumes, .listSlugs, .listCaches, .listStacks,
+            .doctor:
+            true
         default: false
         }
     }
@@ -61,7 +66,8 @@ enum EngineCall: Sendable, Codable, Hashable {
     /// Waits for a tenant's process or works on a tenant's files, for as long as these take.
     var takesLong: Bool {
         switch self {
-        case .stop, .remove, .createBuildVolume, .sealSource, .packSlug, .finishBuildVolume, .buildStack: true
+        case .stop, .remove, .createBuildVolume, .placeSource, .sealSource, .packSlug, .finishBuildVolume, .buildStack:
+            true
         default: false
         }
     }
@@ -69,8 +75,8 @@ enum EngineCall: Sendable, Codable, Hashable {
     /// The build whose volume it changes: one call at a time for each.
     var changedBuild: BuildID? {
         switch self {
-        case .createBuildVolume(let build, _, _, _, _), .sealSource(let build, _), .packSlug(let build, _, _),
-            .finishBuildVolume(let build, _, _):
+        case .createBuildVolume(let build, _, _, _, _), .placeSource(let build, _), .sealSource(let build, _),
+            .packSlug(let build, _, _), .finishBuildVolume(let build, _, _):
             build
         default: nil
         }
@@ -95,6 +101,7 @@ enum EngineResult: Sendable, Codable, Hashable {
     case slug(PackedSlug)
     case builds([BuildID])
     case slugs([SlugDigest])
+    case caches([BuildCache])
     case stacks([StackInfo])
     case findings([HostFinding])
 }

@@ -239,16 +239,19 @@ public final class EngineServer: Sendable {
         case .createBuildVolume(let build, let app, let slot, let size, let clear):
             return .path(
                 try builds.createBuildVolume(build: build, app: app, uidSlot: slot, sizeBytes: size, clearCache: clear))
+        case .placeSource(let build, let slot): try builds.placeSource(build: build, uidSlot: slot)
         case .sealSource(let build, let slot): try builds.sealSource(build: build, uidSlot: slot)
         case .readBuildFile(let build, let path, let limit):
             return .bytes(try builds.readBuildFile(build: build, path: path, limit: limit).map { Data($0) })
         case .packSlug(let build, let slot, let limit):
             return .slug(try builds.packSlug(build: build, uidSlot: slot, limitBytes: limit))
+        case .abandonWork(let build): try builds.abandonWork(build: build)
         case .finishBuildVolume(let build, let app, let keep):
             try builds.finishBuildVolume(build: build, app: app, keepCache: keep)
         case .listBuildVolumes: return .builds(try builds.listBuildVolumes())
         case .listSlugs: return .slugs(try builds.listSlugs())
         case .removeSlug(let digest): try builds.removeSlug(digest)
+        case .listCaches: return .caches(try builds.listCaches())
         case .removeCache(let app): try builds.removeCache(app: app)
         case .listStacks: return .stacks(try builds.listStacks())
         case .buildStack(let name): try builds.buildStack(name)

@@ -10,7 +10,8 @@ enum EngineValidation {
     static func check(_ call: EngineCall, settings: Settings) throws(PaaSError) {
         switch call {
         case .capabilities, .observe, .remove, .removeLogs, .listBuildVolumes, .listSlugs, .removeSlug, .removeCache,
-            .listStacks, .doctor, .finishBuildVolume:
+            .listCaches,
+            .listStacks, .doctor, .finishBuildVolume, .abandonWork:
             break
         case .ensure(let spec): try check(spec, settings: settings)
         case .stop(_, let grace): try range("graceSeconds", grace, 0...maximumGraceSeconds)
@@ -20,7 +21,7 @@ enum EngineValidation {
         case .createBuildVolume(_, _, let slot, let size, _):
             try checkSlot(slot, settings)
             try range("sizeBytes", size, (16 << 20)...(1 << 44))
-        case .sealSource(_, let slot): try checkSlot(slot, settings)
+        case .placeSource(_, let slot), .sealSource(_, let slot): try checkSlot(slot, settings)
         case .packSlug(_, let slot, let limit):
             try checkSlot(slot, settings)
             try range("limitBytes", limit, 1...(1 << 44))
@@ -52,6 +53,9 @@ enum EngineValidation {
             throw refuse("command", "must have at most \(maximumCommandBytes) bytes and no NUL")
         }
         if case .process = spec.role, spec.command.isEmpty { throw refuse("command", "must not be empty") }
+        if spec.network == .none, spec.role != .build {
+            throw refuse("network", "only a build can be without one")
+        }
         guard spec.requiredPorts.count <= 64, spec.requiredPorts.allSatisfy({ $0.number > 0 }) else {
             throw refuse("requiredPorts", "must be at most 64, none of them 0")
         }

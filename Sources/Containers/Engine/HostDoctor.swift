@@ -52,6 +52,12 @@ public enum HostDoctor {
         findings.append(runtime(settings, cgroups))
         findings.append(seccomp())
         findings.append(disk(settings))
+        for (folder, problem) in HostFolders.findings(settings) {
+            findings.append(
+                HostFinding(
+                    name: "folder for builds", ok: problem == nil, detail: problem ?? folder,
+                    fix: "correct PAAS_BUILDPACK_DIRS and PAAS_SWIFT_TOOLCHAIN, then restart the platform"))
+        }
         return findings
     }
 

@@ -53,6 +53,10 @@ extension LocalEngine: BuildEngine {
         return path
     }
 
+    public func placeSource(build: BuildID, uidSlot: Int, epoch: Int64) async throws(PaaSError) {
+        try await perform(.placeSource(build: build, uidSlot: uidSlot), epoch)
+    }
+
     public func sealSource(build: BuildID, uidSlot: Int, epoch: Int64) async throws(PaaSError) {
         try await perform(.sealSource(build: build, uidSlot: uidSlot), epoch)
     }
@@ -71,6 +75,10 @@ extension LocalEngine: BuildEngine {
         return slug
     }
 
+    public func abandonWork(build: BuildID, epoch: Int64) async throws(PaaSError) {
+        try await perform(.abandonWork(build: build), epoch)
+    }
+
     public func finishBuildVolume(build: BuildID, app: AppID, keepCache: Bool, epoch: Int64) async throws(PaaSError) {
         try await perform(.finishBuildVolume(build: build, app: app, keepCache: keepCache), epoch)
     }
@@ -87,6 +95,11 @@ extension LocalEngine: BuildEngine {
 
     public func removeSlug(_ digest: SlugDigest, epoch: Int64) async throws(PaaSError) {
         try await perform(.removeSlug(digest: digest), epoch)
+    }
+
+    public func listCaches() async throws(PaaSError) -> [BuildCache] {
+        guard case .caches(let list) = try await call(.listCaches) else { throw Self.unexpected }
+        return list
     }
 
     public func removeCache(app: AppID, epoch: Int64) async throws(PaaSError) {

@@ -4,6 +4,8 @@ public struct BuildPaths: Sendable, Hashable {
     public var app: String
     /// Mounted at `/cache`.
     public var cache: String
+    /// Mounted at `/layers`: the layers of Cloud Native Buildpacks.
+    public var layers: String
     /// Mounted at `/tmp`.
     public var tmp: String
     /// Mounted at `/result`: what the build's driver leaves for the builder.
@@ -12,6 +14,7 @@ public struct BuildPaths: Sendable, Hashable {
     init(volume: String) {
         app = volume + "/app"
         cache = volume + "/cache"
+        layers = volume + "/layers"
         tmp = volume + "/tmp"
         result = volume + "/result"
     }

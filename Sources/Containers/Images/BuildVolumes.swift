@@ -33,6 +33,9 @@ final class BuildVolumes: Sendable {
         self.logger = logger
     }
 
+    /// Folders of a volume that no other build sees.
+    private static let emptied = ["app", "layers", "tmp", "result"]
+
     func volume(_ build: BuildID) -> String { "\(mountsDirectory)/\(build)" }
 
     func image(_ build: BuildID) -> String { "\(imagesDirectory)/\(build).img" }
@@ -100,10 +103,10 @@ final class BuildVolumes: Sendable {
             }
             // Unless it was sealed: then the call is a late repetition.
             if try self.owner(of: paths.app) != owner {
-                for name in ["app", "tmp", "result"] { try FolderTree.remove(name, in: root) }
+                for name in Self.emptied { try FolderTree.remove(name, in: root) }
                 try make(paths.app, user.uid, user.gid, 0o700)
             }
-            for path in [paths.cache, paths.tmp, paths.result] { try make(path, owner, owner, 0o700) }
+            for path in [paths.cache, paths.layers, paths.tmp, paths.result] { try make(path, owner, owner, 0o700) }
             try Files.setMode(volume(build), 0o711)
         }
         return paths.app
@@ -187,6 +190,18 @@ final class BuildVolumes: Sendable {
         }
     }
 
+    func listCaches() throws(PaaSError) -> [BuildCache] {
+        try ImageFailure.wrap("can't list the build caches") { () throws(SystemError) in
+            try Files.list(cachesDirectory).compactMap { name in
+                var info = stat()
+                guard name.hasSuffix(".img"), let app = AppID(name.dropLast(".img".count)),
+                    lstat("\(cachesDirectory)/\(name)", &info) == 0
+                else { return nil }
+                return BuildCache(app: app, bytes: Int64(info.st_blocks) * 512)
+            }
+        }
+    }
+
     func removeCache(app: AppID) throws(PaaSError) {
         try ImageFailure.wrap("can't remove the build cache") { () throws(SystemError) in
             try Files.remove(cacheImage(app))
@@ -210,7 +225,7 @@ final class BuildVolumes: Sendable {
         let new = "\(image(build)).new.\(UUID().uuidString.lowercased())"
         defer { unlink(new) }
         try disk.withRoom(for: sizeBytes, at: new) { () throws(PaaSError) in
-            try work.run("can't make the build volume") { (group) throws(PaaSError) in
+            try work.run("can't make the build volume", for: build) { (group) throws(PaaSError) in
                 try fill(new, app: app, sizeBytes: sizeBytes, clearCache: clearCache, group)
             }
             try ImageFailure.wrap("can't make the build volume") { () throws(SystemError) in
@@ -289,7 +304,7 @@ final class BuildVolumes: Sendable {
     private func reduceToCache(build: BuildID, app: AppID) throws(PaaSError) -> Bool {
         try ImageFailure.wrap("can't keep the build cache") { () throws(SystemError) in
             let root = try OwnedFD.open(volume(build), O_RDONLY | O_DIRECTORY)
-            for name in ["app", "tmp", "result"] { try FolderTree.remove(name, in: root) }
+            for name in Self.emptied { try FolderTree.remove(name, in: root) }
             var space = statvfs()
             try Syscall.check("statvfs") { statvfs(volume(build), &space) }
             // A cache that fills the volume would make every later build fail.

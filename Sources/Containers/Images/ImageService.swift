@@ -16,13 +16,16 @@ public final class ImageService: Sendable {
     private let stacks: StackStore
     private let volumes: BuildVolumes
     private let work: HostWork
+    private let uploads: SourceUploads
 
     /// - Parameters:
     ///   - settings: `canonical`, as mounts are found by their paths.
     ///   - checkoutUser: the host's user that checks sources out into build volumes.
+    ///   - uploadUser: whose the archives are that builds are made from: paasd's.
     ///   - packerProgram: the program that dispatches `pack-slug` to `SlugPackerCommand`; the engine itself by default.
     public init(
-        settings: Settings, logger: Logger, checkoutUser: String = "paas-git", packerProgram: String = "/proc/self/exe"
+        settings: Settings, logger: Logger, checkoutUser: String = "paas-git", uploadUser: String = "paas",
+        packerProgram: String = "/proc/self/exe"
     ) {
         self.settings = settings
         self.logger = logger
@@ -35,6 +38,8 @@ public final class ImageService: Sendable {
         slugs = SlugStore(directory: data + "/slugs", packer: packerProgram, disk: disk, work: work)
         stacks = StackStore(
             directory: data + "/stacks", definitions: settings.prefix + "/stacks", work: work, logger: logger)
+        uploads = SourceUploads(
+            directory: settings.uploadsDirectory, user: uploadUser, limitBytes: settings.checkoutLimitBytes)
         volumes = BuildVolumes(
             dataDirectory: data, runDirectory: run, checkoutUser: checkoutUser, disk: disk, work: work, logger: logger)
     }
@@ -56,6 +61,8 @@ public final class ImageService: Sendable {
         try slugs.start()
         try volumes.start()
         try mounts.sweep()
+        // Containers that ran on an image from before have ended meanwhile.
+        try stacks.removeReplaced { (mount: String) throws(PaaSError) in try mounts.release(name: mount) }
     }
 
     // MARK: - Mounts
@@ -95,6 +102,11 @@ public final class ImageService: Sendable {
             build: build, app: app, owner: appUser(uidSlot), sizeBytes: sizeBytes, clearCache: clearCache)
     }
 
+    /// See `BuildEngine`.
+    public func placeSource(build: BuildID, uidSlot: Int) throws(PaaSError) {
+        try uploads.copy(build, to: volumes.open(build, "tmp"), owner: appUser(uidSlot))
+    }
+
     /// Gives the checked-out tree to the app's uid 1000. Links are not followed.
     public func sealSource(build: BuildID, uidSlot: Int) throws(PaaSError) {
         try volumes.seal(build: build, owner: appUser(uidSlot))
@@ -111,16 +123,23 @@ public final class ImageService: Sendable {
     public func packSlug(build: BuildID, uidSlot: Int, limitBytes: Int64) throws(PaaSError) -> PackedSlug {
         let tree = try volumes.open(build, "app")
         return try slugs.pack(
-            tree: tree, owner: appUser(uidSlot), limitBytes: limitBytes, usedBytes: volumes.usedBytes(build),
+            build: build, tree: tree, owner: appUser(uidSlot), limitBytes: limitBytes,
+            usedBytes: volumes.usedBytes(build),
             volume: volumes.image(build))
     }
+
+    /// See `BuildEngine`.
+    public func abandonWork(build: BuildID) throws(PaaSError) { try work.abandon(build) }
 
     /// See `BuildEngine`. Fine if it is gone.
     public func finishBuildVolume(build: BuildID, app: AppID, keepCache: Bool) throws(PaaSError) {
         try volumes.finish(build: build, app: app, keepCache: keepCache)
+        work.forget(build)
     }
 
     public func listBuildVolumes() throws(PaaSError) -> [BuildID] { try volumes.list() }
+
+    public func listCaches() throws(PaaSError) -> [BuildCache] { try volumes.listCaches() }
 
     /// Removes the cache that an app's builds start from.
     public func removeCache(app: AppID) throws(PaaSError) { try volumes.removeCache(app: app) }
@@ -139,6 +158,9 @@ public final class ImageService: Sendable {
     }
 
     public func listStacks() throws(PaaSError) -> [StackInfo] { try stacks.list() }
+
+    /// Whether the stack is there, made from its definition as it is now.
+    public func isStackUpToDate(_ name: String) throws(PaaSError) -> Bool { try stacks.isUpToDate(name) }
 
     /// Makes a stack from its definition under `<prefix>/stacks`; the present one serves until the new one is complete.
     /// - Parameter progress: gets a line at each step.

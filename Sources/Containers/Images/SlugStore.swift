@@ -85,22 +85,22 @@ final class SlugStore: Sendable {
     /// - Parameters:
     ///   - usedBytes: that the tree takes up at most.
     ///   - volume: where the tree is; nobody writes to it any more.
-    func pack(tree: borrowing OwnedFD, owner: uid_t, limitBytes: Int64, usedBytes: Int64, volume: String)
-        throws(PaaSError) -> PackedSlug
-    {
+    func pack(
+        build: BuildID, tree: borrowing OwnedFD, owner: uid_t, limitBytes: Int64, usedBytes: Int64, volume: String
+    ) throws(PaaSError) -> PackedSlug {
         let temporary = "\(directory)/.pack.\(UUID().uuidString.lowercased())"
         let room = min(usedBytes, Self.imageLimit(limitBytes))
         return try disk.withRoom(for: room, at: temporary, ignoring: volume) { () throws(PaaSError) in
-            try pack(tree: tree, owner: owner, limitBytes: limitBytes, to: temporary)
+            try pack(build: build, tree: tree, owner: owner, limitBytes: limitBytes, to: temporary)
         }
     }
 
     /// An image is smaller than its tar but for tiny files, which take a block each.
     private static func imageLimit(_ limitBytes: Int64) -> Int64 { limitBytes + limitBytes / 2 + (64 << 20) }
 
-    private func pack(tree: borrowing OwnedFD, owner: uid_t, limitBytes: Int64, to temporary: String) throws(PaaSError)
-        -> PackedSlug
-    {
+    private func pack(
+        build: BuildID, tree: borrowing OwnedFD, owner: uid_t, limitBytes: Int64, to temporary: String
+    ) throws(PaaSError) -> PackedSlug {
         defer { unlink(temporary) }
         let image = try ImageFailure.wrap("can't store the slug") { () throws(SystemError) in
             let file = try OwnedFD.open(temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW)
@@ -108,7 +108,8 @@ final class SlugStore: Sendable {
             try Syscall.check("chown") { fchown(raw, owner, owner) }
             return file
         }
-        let reply = try runPacker(tree: tree, image: image, owner: owner, limitBytes: limitBytes)
+        let reply = try runPacker(
+            build: build, tree: tree, image: image, owner: owner, limitBytes: limitBytes)
         if let error = reply.error { throw error.asError }
         guard let packed = reply.packed else { throw PaaSError(.internal, "packing the slug gave no result") }
         try ImageFailure.wrap("can't store the slug") { () throws(SystemError) in
@@ -130,12 +131,12 @@ final class SlugStore: Sendable {
     /// O_PATH, which Swift's Glibc module leaves out.
     private static let openPath: Int32 = 0o10_000_000
 
-    private func runPacker(tree: borrowing OwnedFD, image: borrowing OwnedFD, owner: uid_t, limitBytes: Int64)
-        throws(PaaSError) -> SlugPackerCommand.Reply
-    {
+    private func runPacker(
+        build: BuildID, tree: borrowing OwnedFD, image: borrowing OwnedFD, owner: uid_t, limitBytes: Int64
+    ) throws(PaaSError) -> SlugPackerCommand.Reply {
         let treeFD = tree.raw
         let imageFD = image.raw
-        return try work.run("can't start packing the slug") { (group) throws(PaaSError) in
+        return try work.run("can't start packing the slug", for: build) { (group) throws(PaaSError) in
             try runPacker(treeFD, imageFD, owner: owner, limitBytes: limitBytes, group)
         }
     }

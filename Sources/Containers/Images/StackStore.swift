@@ -82,6 +82,37 @@ final class StackStore: Sendable {
         }
     }
 
+    /// Whether the stack in use was made from the definition as it is now. False also if there is none, or if it is from before
+    /// this was noted.
+    func isUpToDate(_ name: String) throws(PaaSError) -> Bool {
+        guard try current(name) != nil else { return false }
+        let made = try ImageFailure.wrap("can't look at the stack \(name)") { () throws(SystemError) in
+            try Files.readText(definitionFile(name))
+        }
+        return try made == StackDefinition(folder: definitions, name: name).stamp()
+    }
+
+    /// The stamp of the definition that the stack in use was made from.
+    private func definitionFile(_ name: String) -> String { "\(directory)/\(name)/.definition" }
+
+    /// Removes images that a newer one has replaced and that no container uses any more.
+    /// - Parameter release: whether the shared mount of this name has no users (any more).
+    func removeReplaced(release: (String) throws(PaaSError) -> Bool) throws(PaaSError) {
+        let names = try ImageFailure.wrap("can't list the stacks") { () throws(SystemError) in
+            try Files.list(directory).filter { !$0.hasPrefix(".") }
+        }
+        for name in names {
+            guard let folder = try current(name) else { continue }
+            let lock = try ImageFailure.wrap("can't look at the stack \(name)") { () throws(SystemError) in
+                try acquire(name)?.release()
+            }
+            guard let lock else { continue }
+            let held = OwnedFD(lock)
+            try removeOld(name, keeping: folder, release: release)
+            _ = held.raw
+        }
+    }
+
     /// Makes the stack anew; the one in use stays until the new one is complete on disk. Takes minutes.
     /// - Parameters:
     ///   - progress: gets a line at each step.
@@ -122,12 +153,17 @@ final class StackStore: Sendable {
             try Files.removeTree(work)
             try Files.makeDirectories(work, mode: 0o700)
         }
+        // As it is now: it may change while the stack is made.
+        let stamp = try StackDefinition(folder: definitions, name: name).stamp()
         // The operator's own definition: as large as it is.
         try self.work.run("can't make the stack \(name)", limited: false) { (group) throws(PaaSError) in
             try StackScript(path: definitions + "/build").run(
                 name: name, output: work, cache: packages, lock: lock, in: group, progress: progress)
         }
         let folder = try publish(name: name, work: work)
+        try ImageFailure.wrap("can't store the stack \(name)") { () throws(SystemError) in
+            try Files.writeDurably(definitionFile(name), Array("\(stamp)\n".utf8), mode: 0o400)
+        }
         progress("\(name): ready (\(folder))")
         try removeOld(name, keeping: folder, release: release)
     }

@@ -40,15 +40,20 @@ struct ContainerNetworkPlugins: Sendable {
         folder = found
     }
 
-    /// Gives a namespace `lo` and `eth0` with addresses of both families.
-    func attach(_ id: String, namespace: String, bridge: String, space: SubnetPlan.Space) throws(PaaSError) -> (
-        address4: String, address6: String
-    ) {
+    /// Gives a namespace `lo`.
+    func bringUpLoopback(_ id: String, namespace: String) throws(PaaSError) {
         try run(
             "loopback", "ADD", id, namespace: namespace, interface: "lo",
             .object([
                 .init("cniVersion", .string("1.0.0")), .init("name", .string("lo")), .init("type", .string("loopback")),
             ]))
+    }
+
+    /// Gives a namespace `lo` and `eth0` with addresses of both families.
+    func attach(_ id: String, namespace: String, bridge: String, space: SubnetPlan.Space) throws(PaaSError) -> (
+        address4: String, address6: String
+    ) {
+        try bringUpLoopback(id, namespace: namespace)
         let output = try run(
             "bridge", "ADD", id, namespace: namespace, interface: Self.interface,
             configuration(bridge: bridge, space: space))

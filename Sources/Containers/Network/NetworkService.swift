@@ -103,6 +103,13 @@ public final class NetworkService: Sendable {
         return attachment
     }
 
+    /// A namespace with nothing but loopback, of which nothing is recorded: it has no address that could be taken.
+    public func makeIsolated(at path: String) throws(PaaSError) {
+        try NetworkNamespace.create(at: path)
+        try NetworkNamespace.prepare(at: path)
+        try plugins.bringUpLoopback("isolated", namespace: path)
+    }
+
     /// What the instance has; nil if it has nothing.
     public func attachment(of instance: InstanceID) -> NetworkAttachment? {
         state.withLock { $0.attached[instance]?.attachment }

@@ -29,6 +29,11 @@ struct ContainerPaths: Sendable, Hashable {
     var writable: String { directory + "/rw" }
     var rootfs: String { directory + "/rootfs" }
     var app: String { directory + "/app" }
+    /// Where folders of the host are mounted, from which the container has them. The host's own paths may not be open to the
+    /// app's uids.
+    var host: String { directory + "/host" }
+    /// The network namespace of a container that reaches nobody.
+    var networkNamespace: String { directory + "/netns" }
     /// A sysfs of the container's own network namespace.
     var sys: String { directory + "/sys" }
     var files: String { directory + "/files" }

@@ -6,7 +6,12 @@ import OS
 extension ContainerService {
     /// What the steps hand on to each other.
     private struct Progress {
+        /// File of the network namespace.
+        var namespace: String?
+        /// Nil for a container that reaches nobody.
         var attachment: NetworkAttachment?
+        /// What builds see of the host.
+        var hostFolders: [OCISpec.Bind] = []
     }
 
     func create(_ spec: ContainerSpec, _ paths: ContainerPaths) throws {
@@ -36,21 +41,32 @@ extension ContainerService {
             try Files.setOwner(paths.directory, uid: 0, gid: firstUID)
             try persist(ContainerRecord(spec, bootID: bootID))
         case .network:
+            if spec.network == .none {
+                try network.makeIsolated(at: paths.networkNamespace)
+                progress.namespace = paths.networkNamespace
+                return
+            }
             let attachment = try network.acquire(networkIndex: spec.networkIndex, instance: spec.id)
             progress.attachment = attachment
+            progress.namespace = attachment.namespacePath
             try table.update(spec.id, persist: persist) {
                 $0.record.address4 = attachment.address4
                 $0.record.address6 = attachment.address6
             }
         case .mounts:
             try mounts.mount(spec)
+            guard spec.role == .build else { return }
+            progress.hostFolders = try HostFolders.mount(
+                settings, below: paths.host, rootfs: paths.rootfs, owner: firstUID)
         case .bundle:
-            guard let attachment = progress.attachment else {
+            guard let namespace = progress.namespace else {
                 throw PaaSError(.internal, "container \(spec.name) has no network")
             }
-            try mounts.mountSysfs(networkNamespace: attachment.namespacePath)
-            try writeFiles(spec, paths, attachment, owner: firstUID + OCISpec.insideUID)
-            let document = ociSpec(spec, paths, attachment, firstUID: firstUID).document
+            try mounts.mountSysfs(networkNamespace: namespace)
+            try writeFiles(spec, paths, progress.attachment, owner: firstUID + OCISpec.insideUID)
+            var oci = try ociSpec(spec, paths, namespace: namespace, firstUID: firstUID)
+            oci.binds += progress.hostFolders
+            let document = oci.document
             try Files.makeDirectories(paths.bundle, mode: 0o700)
             try write(paths.config, document.encoded(), mode: 0o600)
         case .monitor:
@@ -77,6 +93,7 @@ extension ContainerService {
                 $0.record.monitorStartTime = monitorStarted
             }
         case .start:
+            if spec.runsOnce { try table.update(spec.id, persist: persist) { $0.record.mayHaveRun = true } }
             try runtime.start("\(spec.id)")
         case .recordRunning:
             let now = Timestamp.now()
@@ -100,7 +117,7 @@ extension ContainerService {
     }
 
     private func writeFiles(
-        _ spec: ContainerSpec, _ paths: ContainerPaths, _ attachment: NetworkAttachment, owner: UInt32
+        _ spec: ContainerSpec, _ paths: ContainerPaths, _ attachment: NetworkAttachment?, owner: UInt32
     ) throws(SystemError) {
         // Others than the app's own uid can't open what is secret; the folder only has to be passed. What lies on a ramfs
         // stays out of swap on every kernel; a tmpfs promises that from Linux 6.4 on.
@@ -116,19 +133,28 @@ extension ContainerService {
             }
             try Files.setOwner(paths.environmentFolder, uid: owner, gid: owner)
         }
-        try write(paths.resolvConf, ResolverConfiguration.file(attachment.resolvers), mode: 0o644)
+        try write(paths.resolvConf, ResolverConfiguration.file(attachment?.resolvers ?? []), mode: 0o644)
         let host = OCISpec.hostname(of: spec.name)
         var hosts = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n"
-        for address in [attachment.address4, attachment.address6] { hosts += "\(address)\t\(host)\n" }
+        let addresses = attachment.map { [$0.address4, $0.address6] } ?? ["127.0.0.1", "::1"]
+        for address in addresses { hosts += "\(address)\t\(host)\n" }
         try write(paths.hosts, hosts.utf8, mode: 0o644)
     }
 
     private func ociSpec(
-        _ spec: ContainerSpec, _ paths: ContainerPaths, _ attachment: NetworkAttachment, firstUID: UInt32
-    ) -> OCISpec {
+        _ spec: ContainerSpec, _ paths: ContainerPaths, namespace: String, firstUID: UInt32
+    ) throws(PaaSError) -> OCISpec {
+        let lifecycle = settings.prefix + "/bin/paas-lifecycle"
+        guard access(lifecycle, X_OK) == 0 else {
+            throw PaaSError(
+                .internal, "\(lifecycle) is missing on this host; run bin/up again, which installs it",
+                source: .platform)
+        }
         var binds: [OCISpec.Bind] = [
             .init(HostPrograms.initProgram, at: LaunchScript.initPath, readOnly: true),
             .init(ContainerPaths.launchScript(settings), at: LaunchScript.path, readOnly: true),
+            // The file that is there now: an upgrade puts another one in its place, and this container keeps its own.
+            .init(lifecycle, at: LaunchScript.lifecyclePath, readOnly: true),
             .init(paths.environment, at: LaunchScript.environmentPath, readOnly: true, executable: false),
             .init(paths.resolvConf, at: "/etc/resolv.conf", readOnly: true, executable: false),
             .init(paths.hosts, at: "/etc/hosts", readOnly: true, executable: false),
@@ -149,6 +175,7 @@ extension ContainerService {
             let volume = images.buildPaths(build: BuildID(spec.id.uuid))
             binds += [
                 .init(volume.app, at: "/app", readOnly: false), .init(volume.cache, at: "/cache", readOnly: false),
+                .init(volume.layers, at: "/layers", readOnly: false),
                 .init(volume.tmp, at: "/tmp", readOnly: false), .init(volume.result, at: "/result", readOnly: false),
                 .init(paths.environmentFolder, at: "/env", readOnly: true, executable: false),
                 .init(settings.prefix + "/buildpacks", at: LaunchScript.buildpacksPath, readOnly: true),
@@ -157,7 +184,7 @@ extension ContainerService {
         return OCISpec(
             rootfs: paths.rootfs, hostname: OCISpec.hostname(of: spec.name), arguments: arguments, directory: "/app",
             environment: environment, firstUID: firstUID, sysfs: paths.sys, binds: binds,
-            networkNamespace: attachment.namespacePath, cgroupPath: cgroups.containerPath(spec.id), limits: spec.limits,
+            networkNamespace: namespace, cgroupPath: cgroups.containerPath(spec.id), limits: spec.limits,
             limitsSwap: cgroups.limitsSwap, hostOpenFiles: HostFacts.hardOpenFiles(), seccomp: seccomp,
             annotations: [
                 "paas.instance": "\(spec.id)", "paas.app": "\(spec.app)", "paas.platform": settings.instance,

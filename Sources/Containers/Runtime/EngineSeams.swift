@@ -6,6 +6,9 @@ public protocol ContainerNetwork: Sendable {
     func start(living: [InstanceID]) throws
     /// May be repeated; answers the same for the same instance.
     func acquire(networkIndex: Int, instance: InstanceID) throws -> NetworkAttachment
+    /// A namespace with nothing but loopback, at a file that must not exist yet. It ends with the file's mount and the last
+    /// process in it.
+    func makeIsolated(at path: String) throws
     /// Fine if it has nothing.
     func release(instance: InstanceID) throws
 }

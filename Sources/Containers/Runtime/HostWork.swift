@@ -35,6 +35,14 @@ struct HostWork: Sendable {
     private let cgroups: HostCgroups
     private let limits: HostCgroups.Limits
     private let logger: Logger
+    private let builds = Monitor(Builds())
+
+    private struct Builds {
+        /// Jobs that are done for a build right now, by their groups.
+        var running: [BuildID: Set<String>] = [:]
+        /// Builds that nothing is to be done for any more.
+        var abandoned: Set<BuildID> = []
+    }
 
     /// - Parameter memoryBytes: what a limited job may use.
     init(cgroups: HostCgroups, memoryBytes: Int64, logger: Logger) {
@@ -43,9 +51,13 @@ struct HostWork: Sendable {
         self.logger = logger
     }
 
-    /// - Parameter limited: for jobs whose size a tenant decides.
-    func run<T>(_ message: String, limited: Bool = true, _ body: (Group) throws(PaaSError) -> T) throws(PaaSError) -> T
-    {
+    /// - Parameters:
+    ///   - limited: for jobs whose size a tenant decides.
+    ///   - build: for which it is done.
+    /// - Throws: what the body throws; `cancelled` if the build is abandoned meanwhile.
+    func run<T>(
+        _ message: String, limited: Bool = true, for build: BuildID? = nil, _ body: (Group) throws(PaaSError) -> T
+    ) throws(PaaSError) -> T {
         let group = try ImageFailure.wrap(message) { () throws(SystemError) in
             let number = Self.numbers.add(1, ordering: .relaxed).newValue
             let started = try Host.startTime(of: getpid()) ?? 0
@@ -55,8 +67,42 @@ struct HostWork: Sendable {
             return group
         }
         defer { clear(group.name) }
-        return try body(group)
+        guard let build else { return try body(group) }
+        // Before it is looked for, so that an end in between is not missed.
+        builds.withLock { _ = $0.running[build, default: []].insert(group.name) }
+        defer {
+            builds.withLock { state in
+                state.running[build]?.remove(group.name)
+                if state.running[build]?.isEmpty == true { state.running[build] = nil }
+            }
+        }
+        try requireWanted(build)
+        do throws(PaaSError) {
+            return try body(group)
+        } catch {
+            // What was ended under its hands complains of something else.
+            try requireWanted(build)
+            throw error
+        }
     }
+
+    private func requireWanted(_ build: BuildID) throws(PaaSError) {
+        guard builds.withLock({ !$0.abandoned.contains(build) }) else {
+            throw PaaSError(.cancelled, "the build was cancelled")
+        }
+    }
+
+    /// Ends what is done for a build, now and until `forget`.
+    func abandon(_ build: BuildID) throws(PaaSError) {
+        let names = builds.withLock { state in
+            state.abandoned.insert(build)
+            return Array(state.running[build] ?? [])
+        }
+        if !names.isEmpty { try cgroups.killAll(names) }
+    }
+
+    /// Once the build is over.
+    func forget(_ build: BuildID) { builds.withLock { _ = $0.abandoned.remove(build) } }
 
     /// Ends what processes that are gone left behind; `all`: also what others run now.
     func endLeftovers(all: Bool) throws(PaaSError) {

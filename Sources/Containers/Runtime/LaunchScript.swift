@@ -7,6 +7,9 @@
 /// `a && b` keeps its meaning, which a literal `exec ` in front would break. Signals go to the whole process group
 /// (`tini -g`), so that the parts of such a list get SIGTERM too.
 ///
+/// In a slug that Cloud Native Buildpacks made, the launcher (`paas-lifecycle launch`) gives commands their layers'
+/// environment and sources the profiles itself; a command that calls it already is run as it is.
+///
 /// bash keeps some variables to itself, which an app therefore can't set (`Names.validateConfigKey`). The script's own begin
 /// with `PAAS_`, as no config var does.
 enum LaunchScript {
@@ -15,6 +18,8 @@ enum LaunchScript {
     static let environmentPath = "/paas/environment"
     static let initPath = "/paas/init"
     static let buildpacksPath = "/paas/buildpacks"
+    /// `paas-lifecycle`: the driver of builds, and the launcher of what Cloud Native Buildpacks made.
+    static let lifecyclePath = "/paas/lifecycle"
 
     /// The arguments of a process.
     static func arguments(command: String) -> [String] {
@@ -41,9 +46,16 @@ enum LaunchScript {
         if [ "$PAAS__mode" = build ]; then
           unset PAAS__mode PAAS__command PAAS__profiles
           mkdir -p "$HOME" || exit 125
-          exec /bin/bash /paas/buildpacks/bin/build
+          exec /paas/lifecycle build
         fi
         cd /app || exit 125
+        if [ -f /app/.layers/config/metadata.toml ]; then
+          unset PAAS__mode PAAS__profiles
+          case $PAAS__command in
+            '/paas/lifecycle launch '*) exec /bin/bash -c "$PAAS__command" ;;
+            *) exec /paas/lifecycle launch --shell "$PAAS__command" ;;
+          esac
+        fi
         for PAAS__profile in "${PAAS__profiles[@]}"; do
           . "$PAAS__profile"
         done

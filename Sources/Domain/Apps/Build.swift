@@ -6,13 +6,20 @@ public struct Build: Sendable, Codable, Hashable {
     }
 
     public struct Source: Sendable, Codable, Hashable {
-        public enum Kind: String, Sendable, Codable { case push, git, tar, commit }
+        public enum Kind: String, Sendable, Codable {
+            case push, git, tar, commit
+            /// What is built is a commit of the app's repository; else the build fetches or unpacks it.
+            public var isInRepository: Bool { self == .push || self == .commit }
+        }
         public var kind: Kind
+        /// Full id; of a URL's source once it was fetched, of an archive never.
         public var commit: String?
-        /// The ref that moves to `commit` once the rollout succeeded; only for pushes.
+        /// Of a push: the ref that moves to `commit` once the rollout succeeded. With `url`: what is fetched from there; nil:
+        /// the repository's own `HEAD`.
         public var ref: String?
         /// What `ref` was when the push came, for the compare-and-swap; 40 zeros for a new ref.
         public var previousCommit: String?
+        /// Without user name and password; see `SourceURL`.
         public var url: String?
 
         public init(
@@ -37,7 +44,24 @@ public struct Build: Sendable, Codable, Hashable {
         }
     }
 
-    /// What a push may ask for (`-o`).
+    /// The slug of an earlier build of the same commit on the same stack, and so whether building it again gave the same.
+    public struct Comparison: Sendable, Codable, Hashable {
+        /// Number of that build.
+        public var build: Int
+        /// Its release; nil if it made none.
+        public var release: Int?
+        public var slug: SlugDigest
+        /// What is known to have been another then, in words.
+        public var differences: [String]
+        public init(build: Int, release: Int?, slug: SlugDigest, differences: [String] = []) {
+            self.build = build
+            self.release = release
+            self.slug = slug
+            self.differences = differences
+        }
+    }
+
+    /// What a push may ask for (`-o`), and whoever opens a build otherwise.
     public struct Options: Sendable, Codable, Hashable {
         /// Report the push when the release is recorded, not when it is rolled out.
         public var noWait: Bool
@@ -61,9 +85,12 @@ public struct Build: Sendable, Codable, Hashable {
     public var stack: String
     public var buildpacks: [UsedBuildpack]
     public var slug: SlugDigest?
+    /// Nil while there is no slug, and when the commit was not built before.
+    public var comparison: Comparison?
     public var release: Int?
     public var error: ErrorReport?
-    /// The deploy ref moved (or did not have to). False with state succeeded: the ref is still to be moved.
+    /// All that follows the release is done: of a push, the deploy ref has moved. False with state succeeded: that is still to
+    /// come, or the release failed.
     public var refMoved: Bool
     public var operation: OperationID?
     public var createdBy: String
@@ -73,7 +100,8 @@ public struct Build: Sendable, Codable, Hashable {
 
     public init(
         id: BuildID, number: Int, app: AppID, state: State, source: Source, options: Options = Options(), stack: String,
-        buildpacks: [UsedBuildpack] = [], slug: SlugDigest? = nil, release: Int? = nil, error: ErrorReport? = nil,
+        buildpacks: [UsedBuildpack] = [], slug: SlugDigest? = nil, comparison: Comparison? = nil, release: Int? = nil,
+        error: ErrorReport? = nil,
         refMoved: Bool = false, operation: OperationID? = nil, createdBy: String, createdAt: Timestamp,
         startedAt: Timestamp? = nil, finishedAt: Timestamp? = nil
     ) {
@@ -86,6 +114,7 @@ public struct Build: Sendable, Codable, Hashable {
         self.stack = stack
         self.buildpacks = buildpacks
         self.slug = slug
+        self.comparison = comparison
         self.release = release
         self.error = error
         self.refMoved = refMoved

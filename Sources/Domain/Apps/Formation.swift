@@ -26,7 +26,7 @@ public typealias Formation = [String: FormationEntry]
 extension FormationEntry {
     /// What a first release runs: `web` → 1; no `web` and only one type → that one → 1; else nothing.
     public static func initial(processTypes: some Collection<String>) -> Formation {
-        let types = processTypes.filter { $0 != "release" }
+        let types = processTypes.filter { ReleaseRun.Kind(rawValue: $0) == nil }
         var formation: Formation = [:]
         for type in types {
             let runs = type == "web" || (types.count == 1)

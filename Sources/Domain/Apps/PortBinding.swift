@@ -4,6 +4,8 @@ public enum TransportProtocol: String, Sendable, Codable, CaseIterable { case tc
 public struct PortBinding: Sendable, Codable, Hashable {
     public enum BindingProtocol: String, Sendable, Codable, CaseIterable {
         case tcp, udp, sctp, tls, http
+        /// Those that the platform's router serves.
+        public static let offered: Set<BindingProtocol> = [.tcp]
         /// What the process listens on.
         public var transport: TransportProtocol {
             switch self {

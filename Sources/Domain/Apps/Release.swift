@@ -33,12 +33,15 @@ public struct Release: Sendable, Codable, Hashable {
     /// Was current at some time: a target of `rollback` without a number.
     public var wasCurrent: Bool
     public var operation: OperationID?
+    public var manifest: ReleaseManifest
+    /// Its slug is no longer kept: it can't be released again. Known to whoever asked for the release to be told of it.
+    public var slugRemoved = false
 
     public init(
         id: ReleaseID, version: Int, app: AppID, state: State, slug: SlugDigest, stack: String, commit: String? = nil,
         processTypes: [String: String], configVersion: Int, description: String, createdBy: String,
         createdAt: Timestamp, startedAt: Timestamp? = nil, output: String? = nil, wasCurrent: Bool = false,
-        operation: OperationID? = nil
+        operation: OperationID? = nil, manifest: ReleaseManifest = ReleaseManifest()
     ) {
         self.id = id
         self.version = version
@@ -56,5 +59,6 @@ public struct Release: Sendable, Codable, Hashable {
         self.output = output
         self.wasCurrent = wasCurrent
         self.operation = operation
+        self.manifest = manifest
     }
 }

@@ -42,17 +42,20 @@ public struct Slug: Sendable, Codable, Hashable {
     public var imageBytes: Int64
     /// From Procfile and buildpack: process type to command.
     public var processTypes: [String: String]
+    /// From `app.json`; nil if there is none.
+    public var manifest: AppManifest?
     public var createdAt: Timestamp
 
     public init(
         digest: SlugDigest, stack: String, sizeBytes: Int64, imageBytes: Int64, processTypes: [String: String],
-        createdAt: Timestamp
+        manifest: AppManifest? = nil, createdAt: Timestamp
     ) {
         self.digest = digest
         self.stack = stack
         self.sizeBytes = sizeBytes
         self.imageBytes = imageBytes
         self.processTypes = processTypes
+        self.manifest = manifest
         self.createdAt = createdAt
     }
 }

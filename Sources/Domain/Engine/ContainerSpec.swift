@@ -7,6 +7,14 @@ public struct ContainerSpec: Sendable, Codable, Hashable {
         case build
     }
 
+    /// Whom a container reaches.
+    public enum Network: String, Sendable, Codable, Hashable {
+        /// The network of its app's space, and from there the outside.
+        case space
+        /// Itself only: a namespace with nothing but loopback.
+        case none
+    }
+
     public struct Limits: Sendable, Codable, Hashable {
         public var memoryBytes: Int64
         /// Thousandths of a core.
@@ -58,12 +66,14 @@ public struct ContainerSpec: Sendable, Codable, Hashable {
     public var requiredPorts: [RequiredPort]
     /// From SIGTERM to SIGKILL when the engine itself must end it (a build at its limit).
     public var timeLimitSeconds: Int?
+    /// `none` is for builds. Absent in what an older paasd sends: `space`.
+    public var network: Network
 
     public init(
         id: InstanceID, epoch: Int64, generation: Int64, role: Role, app: AppID, appName: String, name: String,
         networkIndex: Int, uidSlot: Int, stack: String, command: String, environment: [EnvironmentVariable],
         environmentFiles: [EnvironmentVariable] = [], limits: Limits, requiredPorts: [RequiredPort] = [],
-        timeLimitSeconds: Int? = nil
+        timeLimitSeconds: Int? = nil, network: Network = .space
     ) {
         self.id = id
         self.epoch = epoch
@@ -81,5 +91,13 @@ public struct ContainerSpec: Sendable, Codable, Hashable {
         self.limits = limits
         self.requiredPorts = requiredPorts
         self.timeLimitSeconds = timeLimitSeconds
+        self.network = network
+    }
+}
+
+extension KeyedDecodingContainer {
+    /// What the decoder of `ContainerSpec` calls, in the place of the general function.
+    func decode(_ type: ContainerSpec.Network.Type, forKey key: Key) throws -> ContainerSpec.Network {
+        try decodeIfPresent(type, forKey: key) ?? .space
     }
 }

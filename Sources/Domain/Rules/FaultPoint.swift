@@ -18,6 +18,8 @@ public enum FaultPoint: String, Sendable, CaseIterable {
     case unrouted
     /// 9: the deploy ref moved, not yet recorded.
     case refMoved = "ref-moved"
+    /// The row of a slug that nothing needs says that it is gone; its file is there still.
+    case slugRetired = "slug-retired"
 }
 
 /// Called right after each durable step; the shell that a test configured kills the process there.

@@ -45,3 +45,4 @@ public typealias InstanceID = Identifier<ProcessInstance>
 public typealias BindingID = Identifier<PortBinding>
 public typealias OperationID = Identifier<Operation>
 public typealias TokenID = Identifier<AccessToken>
+public typealias KeyID = Identifier<AccessKey>

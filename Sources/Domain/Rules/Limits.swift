@@ -18,4 +18,6 @@ public enum Limits {
     public static let labelValueBytes = 255
     /// Buildpacks of one app.
     public static let buildpacks = 20
+    /// SSH keys of one token.
+    public static let keysPerToken = 50
 }

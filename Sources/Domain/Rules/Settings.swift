@@ -11,6 +11,10 @@ public struct Settings: Sendable {
     public var apiAddress: String
     /// `PAAS_API_PLAINTEXT=1`: allow plain HTTP on another address than loopback.
     public var apiPlaintext: Bool
+    /// `PAAS_SSH_ADDRESS`, host and port of git over SSH; nil (empty or `off`): there is none.
+    public var sshAddress: String?
+    /// `PAAS_SSH_USER`: the system user that clients log in as and sshd runs as.
+    public var sshUser: String
     /// `PAAS_DOMAIN`
     public var domain: String
     /// `PAAS_PORT_RANGE`, public ports of bindings, inclusive.
@@ -30,6 +34,8 @@ public struct Settings: Sendable {
     public var egressDeny: [String]
     /// `PAAS_BOOT_TIMEOUT_SECONDS`
     public var bootTimeoutSeconds: Int
+    /// `PAAS_RELEASE_TIMEOUT_SECONDS`: longest release phase, and longest postdeploy script.
+    public var releaseTimeoutSeconds: Int
     /// `PAAS_BUILD_TIMEOUT_SECONDS`
     public var buildTimeoutSeconds: Int
     /// `PAAS_BUILD_MEMORY_BYTES`
@@ -40,6 +46,20 @@ public struct Settings: Sendable {
     public var buildConcurrency: Int
     /// `PAAS_SLUG_LIMIT_BYTES`
     public var slugLimitBytes: Int64
+    /// `PAAS_CHECKOUT_LIMIT_BYTES`: the files of what is built, unpacked; an archive that is built from may have as many.
+    public var checkoutLimitBytes: Int64
+    /// `PAAS_BUILDPACK_DIRS`: folders of the host, separated by colons, whose buildpacks apps may name as `file://…`. Builds
+    /// see them read-only at the same path.
+    public var buildpackFolders: [String]
+    /// `PAAS_SWIFT_TOOLCHAIN`: the folder of the host that holds `usr/` of a Swift toolchain, which builds see read-only at
+    /// `/opt/swift`; nil: none.
+    public var swiftToolchain: String?
+    /// `PAAS_PUSH_LIMIT_BYTES`: what one push may send.
+    public var pushLimitBytes: Int64
+    /// `PAAS_GIT_REQUESTS_PER_HOUR`: pushes and fetches of one app by one token.
+    public var gitRequestsPerHour: Int
+    /// `PAAS_RETAIN_…`: how long what apps leave behind is kept.
+    public var retention: RetentionRules
     /// `PAAS_LOG_BUDGET_BYTES`: disk for the process logs of one app.
     public var logBudgetBytes: Int64
     /// `PAAS_PREFIX`: where the programs' shared files (buildpacks, stacks, hooks) lie.
@@ -107,6 +127,17 @@ public struct Settings: Sendable {
                 "\(key) is set, but this version serves no TLS itself; unset it and put a TLS proxy in front of \(apiAddress)"
             )
         }
+        let ssh = values["PAAS_SSH_ADDRESS"] ?? "127.0.0.1:7022"
+        sshAddress = ssh.isEmpty || ssh == "off" ? nil : ssh
+        if let sshAddress {
+            let port = sshAddress.split(separator: ":").last.flatMap { UInt16($0) } ?? 0
+            guard sshAddress.contains(":"), port > 0 else {
+                throw PaaSError(.invalid, "PAAS_SSH_ADDRESS must be HOST:PORT, as in 127.0.0.1:7022, or off")
+            }
+        }
+        sshUser = text("PAAS_SSH_USER", "paas-ssh")
+        guard sshUser.utf8.count <= 32, sshUser.utf8.allSatisfy({ Self.isUserCharacter($0) }), !sshUser.hasPrefix("-")
+        else { throw PaaSError(.invalid, "PAAS_SSH_USER must be a system user's name, as in paas-ssh or git") }
         domain = text("PAAS_DOMAIN", "paas.localhost")
         let range = text("PAAS_PORT_RANGE", "20000-29999").split(separator: "-")
         guard range.count == 2, let low = UInt16(range[0]), let high = UInt16(range[1]), low > 0, low <= high else {
@@ -126,11 +157,30 @@ public struct Settings: Sendable {
         uidBase = UInt32(try integer("PAAS_UID_BASE", 2_000_000_000, 100_000...4_000_000_000))
         egressDeny = text("PAAS_EGRESS_DENY", "").split(separator: ",").map { String($0.trimmingWhitespace()) }
         bootTimeoutSeconds = Int(try integer("PAAS_BOOT_TIMEOUT_SECONDS", 60, 1...3600))
+        releaseTimeoutSeconds = Int(try integer("PAAS_RELEASE_TIMEOUT_SECONDS", 3600, 1...86_400))
         buildTimeoutSeconds = Int(try integer("PAAS_BUILD_TIMEOUT_SECONDS", 1500, 5...86_400))
         buildMemoryBytes = try integer("PAAS_BUILD_MEMORY_BYTES", 2 << 30, (64 << 20)...(1 << 44))
         buildDiskBytes = try integer("PAAS_BUILD_DISK_BYTES", 6 << 30, (64 << 20)...(1 << 44))
         buildConcurrency = Int(try integer("PAAS_BUILD_CONCURRENCY", 2, 1...64))
         slugLimitBytes = try integer("PAAS_SLUG_LIMIT_BYTES", 1 << 30, (1 << 20)...(1 << 40))
+        checkoutLimitBytes = try integer("PAAS_CHECKOUT_LIMIT_BYTES", 1 << 30, (1 << 20)...(1 << 44))
+        buildpackFolders = try BuildFolders.parse(text("PAAS_BUILDPACK_DIRS", ""), "PAAS_BUILDPACK_DIRS")
+        swiftToolchain = try values["PAAS_SWIFT_TOOLCHAIN"].flatMap { value throws(PaaSError) in
+            value.isEmpty ? nil : try BuildFolders.toolchain(value)
+        }
+        pushLimitBytes = try integer("PAAS_PUSH_LIMIT_BYTES", 1 << 30, (1 << 20)...(1 << 44))
+        gitRequestsPerHour = Int(try integer("PAAS_GIT_REQUESTS_PER_HOUR", 600, 1...1_000_000))
+        func count(_ key: String, _ fallback: Int, _ range: ClosedRange<Int64>) throws(PaaSError) -> Int {
+            Int(try integer(key, Int64(fallback), range))
+        }
+        let kept = RetentionRules()
+        retention = RetentionRules(
+            releases: try count("PAAS_RETAIN_RELEASES", kept.releases, 1...1_000_000),
+            buildLogs: try count("PAAS_RETAIN_BUILD_LOGS", kept.buildLogs, 1...1_000_000),
+            logDays: try count("PAAS_RETAIN_LOG_DAYS", kept.logDays, 1...36_500),
+            cacheDays: try count("PAAS_RETAIN_CACHE_DAYS", kept.cacheDays, 0...36_500),
+            graceSeconds: try count("PAAS_RETAIN_GRACE_SECONDS", kept.graceSeconds, 0...31_536_000),
+            intervalSeconds: try count("PAAS_RETAIN_INTERVAL_SECONDS", kept.intervalSeconds, 1...604_800))
         logBudgetBytes = try integer("PAAS_LOG_BUDGET_BYTES", 20 << 20, (1 << 20)...(1 << 40))
         ociRuntime = text("PAAS_OCI_RUNTIME", "auto")
         guard ["auto", "crun", "runc"].contains(ociRuntime) else {
@@ -149,10 +199,24 @@ public struct Settings: Sendable {
         Self.endpoint(apiHost, apiAddress.lastIndex(of: ":").map { apiAddress[apiAddress.index(after: $0)...] } ?? "")
     }
 
-    private var apiHost: String {
-        var host = apiAddress[..<(apiAddress.lastIndex(of: ":") ?? apiAddress.endIndex)]
+    private var apiHost: String { publicHost(of: apiAddress) }
+
+    /// `ssh://USER@HOST:PORT` of git over SSH; nil without it.
+    public var publicSSHURL: String? {
+        sshAddress.map { address in
+            let port = address.split(separator: ":").last ?? ""
+            return "ssh://\(sshUser)@\(Self.endpoint(publicHost(of: address), port))"
+        }
+    }
+
+    private func publicHost(of address: String) -> String {
+        var host = address[..<(address.lastIndex(of: ":") ?? address.endIndex)]
         if host.hasPrefix("["), host.hasSuffix("]") { host = host.dropFirst().dropLast() }
         return host == "0.0.0.0" || host == "::" ? domain : String(host)
+    }
+
+    private static func isUserCharacter(_ byte: UInt8) -> Bool {
+        (byte >= 97 && byte <= 122) || (byte >= 48 && byte <= 57) || byte == 45 || byte == 95
     }
 
     /// `HOST:PORT`, IPv6 addresses in brackets.
@@ -168,6 +232,10 @@ public struct Settings: Sendable {
     public var gitSocket: String { runDirectory + "/git/git.sock" }
     /// paasd's socket for the proc-receive hook, for the user `paas-git` only.
     public var pushSocket: String { runDirectory + "/push/push.sock" }
+    /// paasd's socket for our programs below sshd, for the user `sshUser` only.
+    public var sshSocket: String { runDirectory + "/ssh/ssh.sock" }
+    /// sshd's own keys.
+    public var sshKeysDirectory: String { dataDirectory + "/ssh" }
     /// paasd's socket on which routers follow the table, for the user `paas-router` only.
     public var tableSocket: String { runDirectory + "/table/table.sock" }
     /// The private cluster's socket directory.
@@ -175,6 +243,8 @@ public struct Settings: Sendable {
     public var repositoriesDirectory: String { dataDirectory + "/repos" }
     public var slugsDirectory: String { dataDirectory + "/slugs" }
     public var stacksDirectory: String { dataDirectory + "/stacks" }
+    /// Archives to build from, as paasd received them: `<build>.tar`, whatever their compression.
+    public var uploadsDirectory: String { dataDirectory + "/uploads" }
 
     /// FNV-1a in base 36, six characters: stable, short, and not meant to be secret.
     static func shortHash(_ text: String) -> String {

@@ -5,6 +5,12 @@ public protocol BuildEngine: Sendable {
     func createBuildVolume(build: BuildID, app: AppID, uidSlot: Int, sizeBytes: Int64, clearCache: Bool, epoch: Int64)
         async throws(PaaSError) -> String
 
+    /// Copies the archive that the build is made from, `<uploads>/<build>.tar`, into the volume as `tmp/source.tar`, which
+    /// belongs to the app's uid range then. Between `createBuildVolume` and `ensure`; may be repeated.
+    /// - Throws: `notFound` if there is none, `tooLarge` beyond `Settings.checkoutLimitBytes` or the volume's room, `invalid`
+    ///   for what is no regular file of paasd's.
+    func placeSource(build: BuildID, uidSlot: Int, epoch: Int64) async throws(PaaSError)
+
     /// Gives the checked-out tree to the app's uid range. Before `ensure`, once.
     func sealSource(build: BuildID, uidSlot: Int, epoch: Int64) async throws(PaaSError)
 
@@ -16,6 +22,10 @@ public protocol BuildEngine: Sendable {
     /// file capabilities stripped; canonical digest, EROFS image, fsync, rename.
     func packSlug(build: BuildID, uidSlot: Int, limitBytes: Int64, epoch: Int64) async throws(PaaSError) -> PackedSlug
 
+    /// Ends what the engine itself does for a build, as copying its cache or packing its slug: such a call fails with
+    /// `cancelled`, until the volume is finished. For builds that are being cancelled.
+    func abandonWork(build: BuildID, epoch: Int64) async throws(PaaSError)
+
     /// Unmounts and removes the volume; with `keepCache` its cache becomes the app's.
     func finishBuildVolume(build: BuildID, app: AppID, keepCache: Bool, epoch: Int64) async throws(PaaSError)
 
@@ -24,12 +34,25 @@ public protocol BuildEngine: Sendable {
 
     func listSlugs() async throws(PaaSError) -> [SlugDigest]
     func removeSlug(_ digest: SlugDigest, epoch: Int64) async throws(PaaSError)
+    /// The caches of all apps.
+    func listCaches() async throws(PaaSError) -> [BuildCache]
     func removeCache(app: AppID, epoch: Int64) async throws(PaaSError)
 
     /// Names of the stacks that can be used now.
     func listStacks() async throws(PaaSError) -> [StackInfo]
     /// Makes a stack from its definition; streams nothing, takes minutes.
     func buildStack(_ name: String, epoch: Int64) async throws(PaaSError)
+}
+
+/// What an app's next build starts with.
+public struct BuildCache: Sendable, Codable, Hashable {
+    public var app: AppID
+    /// What it takes on the host's disk.
+    public var bytes: Int64
+    public init(app: AppID, bytes: Int64) {
+        self.app = app
+        self.bytes = bytes
+    }
 }
 
 public struct PackedSlug: Sendable, Codable, Hashable {

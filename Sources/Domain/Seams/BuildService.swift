@@ -1,8 +1,15 @@
 /// Builds as the API and the push see them.
 public protocol BuildService: Sendable {
-    /// Opens a build of a commit that the app's repository holds. Pins it first. `conflict` if one is active.
-    func start(_ app: App, source: Build.Source, options: Build.Options, actor: Principal) async throws(PaaSError)
-        -> Build
+    /// Opens a build. A commit is one that the app's repository holds, and is pinned first. `conflict` if one is active.
+    /// - Parameter upload: what `receive` gave, finished; for an archive only. It is the build's from here on, and is removed
+    ///   when no build comes of it.
+    func start(
+        _ app: App, source: Build.Source, options: Build.Options, upload: (any SourceUpload)?, actor: Principal
+    ) async throws(PaaSError) -> Build
+    /// Room for an archive that a build is to be opened with. `conflict` if one is active.
+    func receive(_ app: App, actor: Principal) async throws(PaaSError) -> any SourceUpload
+    /// How many builds of the host a queued one waits for; nil for one that does not wait.
+    func waitsFor(_ build: BuildID) async -> Int?
     func cancel(_ build: BuildID) async throws(PaaSError)
     /// Lines as the pusher sees them (titles `-----> …`, body indented by seven spaces, ` !     ` for errors), from the
     /// first on. With `follow` it ends when build and rollout are decided, else at the last line there is.
@@ -20,7 +27,7 @@ public enum BuildOutcome: Sendable, Hashable {
     case refused(reason: String)
 }
 
-/// Git over HTTP, as the API sees it: bytes to and from git's own programs, streamed.
+/// Git over HTTP and SSH, as the API sees it: bytes to and from git's own programs, streamed.
 public protocol GitTransport: Sendable {
     /// `GET …/info/refs?service=…`
     /// - Parameter protocolVersion: the request's `Git-Protocol` header, passed on.
@@ -28,6 +35,8 @@ public protocol GitTransport: Sendable {
     /// `POST …/git-upload-pack` or `…/git-receive-pack`. A push carries a ticket that fixes principal and app.
     func serve(app: AppID, service: GitService, protocolVersion: String?, ticket: String?) async throws(PaaSError)
         -> any GitExchange
+    /// Over a connection that stays open both ways, as SSH's: a fetch from its list of refs on, a push from its commands on.
+    func session(app: AppID, service: GitService, ticket: String?) async throws(PaaSError) -> any GitExchange
 }
 
 public enum GitService: String, Sendable, Codable {
@@ -44,4 +53,13 @@ public protocol GitExchange: Sendable {
     func read() async throws(PaaSError) -> [UInt8]?
     /// Ends the program if it still runs. Fine after the end.
     func close() async
+}
+
+extension BuildService {
+    /// Opens a build of anything but an archive.
+    public func start(_ app: App, source: Build.Source, options: Build.Options, actor: Principal)
+        async throws(PaaSError) -> Build
+    {
+        try await start(app, source: source, options: options, upload: nil, actor: actor)
+    }
 }

@@ -11,20 +11,26 @@ public protocol BuildStore: Sendable {
     func builds(_ app: AppID, limit: Int, before: Int?) async throws(PaaSError) -> [Build]
     /// Queued and running ones, oldest first.
     func activeBuilds() async throws(PaaSError) -> [Build]
-    /// Pushes whose release became current (or with no-wait, was recorded) but whose ref is not known to have moved.
+    /// Builds whose release became current (or with no-wait, was recorded) but whose end is not known to have come: told where
+    /// the app is and, of a push, its ref moved.
     func buildsAwaitingRef() async throws(PaaSError) -> [Build]
     func startBuild(_ id: BuildID, now: Timestamp) async throws(PaaSError)
-    func setBuildpacks(_ id: BuildID, _ buildpacks: [Build.UsedBuildpack]) async throws(PaaSError)
+    /// What the build's driver reported, checked before: its buildpacks, and the commit of a source that it fetched.
+    /// - Parameter pins: entries for the app's list of buildpacks once the build has succeeded, if that is empty then; empty:
+    ///   nothing is to be pinned.
+    func recordReport(_ id: BuildID, buildpacks: [Build.UsedBuildpack], commit: String?, pins: [String])
+        async throws(PaaSError)
     /// Also finishes its operation, and records the event `build.failed` or `build.cancelled`.
     func failBuild(_ id: BuildID, state: Build.State, error: ErrorReport, now: Timestamp) async throws(PaaSError)
     /// Marks a wish to cancel, also across a restart. False if the build is already final.
     func requestCancel(_ id: BuildID, now: Timestamp) async throws(PaaSError) -> Bool
     func cancelRequested(_ id: BuildID) async throws(PaaSError) -> Bool
 
-    /// Step 3: the row of a stored slug file.
-    func recordSlug(_ slug: Slug, build: BuildID) async throws(PaaSError)
+    /// Step 3: the row of a stored slug file, and what is kept about it. Compares it with what the same commit gave before.
+    func recordSlug(_ slug: Slug, evidence: SlugEvidence, build: BuildID) async throws(PaaSError) -> Build.Comparison?
     /// Step 4 (tx 2): release n+1 with the present config, formation of a first release, the `web` port binding of a first
-    /// release, generation, event, operation; the build is `succeeded`. With `buildOnly`: no release.
+    /// release, generation, event, operation; the build is `succeeded`, and its buildpacks are pinned to the
+    /// app if they were detected. With `buildOnly`: no release.
     func completeBuild(_ id: BuildID, slug: Slug, portRange: ClosedRange<UInt16>, now: Timestamp)
         async throws(PaaSError)
         -> Release?

@@ -13,6 +13,17 @@ public protocol ControlStore: Sendable {
     func tokens() async throws(PaaSError) -> [AccessToken]
     func revokeToken(_ id: TokenID, actor: Principal, now: Timestamp) async throws(PaaSError)
 
+    // SSH keys
+    /// The caller's own, of an admin everybody's; oldest first.
+    func keys(for principal: Principal) async throws(PaaSError) -> [AccessKey]
+    /// Gives a key the rights of the actor's token. A key whose token is dead changes its owner.
+    /// - Throws: `conflict` if another token has it, `exhausted` above `Limits.keysPerToken`.
+    func addKey(_ key: AccessKey, line: String, actor: Principal, now: Timestamp) async throws(PaaSError) -> AccessKey
+    func removeKey(_ id: KeyID, actor: Principal, now: Timestamp) async throws(PaaSError)
+    /// Nil for a key that nobody added.
+    func keyHolder(fingerprint: [UInt8], now: Timestamp) async throws(PaaSError) -> KeyHolder?
+    func keyHolder(_ id: KeyID, now: Timestamp) async throws(PaaSError) -> KeyHolder?
+
     // Spaces
     func spaces(for principal: Principal) async throws(PaaSError) -> [Space]
     func putSpace(name: String, actor: Principal, now: Timestamp) async throws(PaaSError) -> (
@@ -53,6 +64,8 @@ public protocol ControlStore: Sendable {
     /// Newest first.
     func releases(_ app: AppID, limit: Int, before: Int?) async throws(PaaSError) -> [Release]
     func release(_ app: AppID, version: Int) async throws(PaaSError) -> Release
+    /// What the release runs once: its release phase, then its postdeploy script. Empty for a release that has neither.
+    func releaseRuns(_ app: AppID, version: Int) async throws(PaaSError) -> [ReleaseRun]
     /// A new release with the slug and the config of `version`; nil: of the last release that was current before this one.
     func rollback(_ app: AppID, to version: Int?, actor: Principal, now: Timestamp) async throws(PaaSError) -> (
         release: Release, operation: Operation
@@ -61,6 +74,20 @@ public protocol ControlStore: Sendable {
     func release(_ app: AppID, slug: SlugDigest, actor: Principal, now: Timestamp) async throws(PaaSError) -> (
         release: Release, operation: Operation
     )
+
+    /// A new release with slug and process types of the current release of the app `source`, and the present config of this
+    /// one. `notFound` for a source that the actor may not know of; `conflict` if it runs nothing or its stack is another.
+    func promote(_ app: AppID, from source: String, actor: Principal, now: Timestamp) async throws(PaaSError) -> (
+        release: Release, operation: Operation
+    )
+
+    // Slugs
+    /// Those that builds and releases of the app refer to, newest first; without provenance.
+    func slugs(_ app: AppID, limit: Int) async throws(PaaSError) -> [SlugInfo]
+    /// `notFound` unless an app that the principal may see has a build or a release of it.
+    func slug(_ digest: SlugDigest, for principal: Principal) async throws(PaaSError) -> SlugInfo
+    /// The components of a slug (CycloneDX, JSON); nil if none are kept. `notFound` as for `slug`.
+    func billOfMaterials(_ digest: SlugDigest, for principal: Principal) async throws(PaaSError) -> [UInt8]?
 
     // Processes
     func processes(_ app: AppID) async throws(PaaSError) -> [ProcessInstance]
@@ -80,6 +107,8 @@ public protocol ControlStore: Sendable {
     func builds(_ app: AppID, limit: Int, before: Int?) async throws(PaaSError) -> [Build]
     /// By number or by id.
     func build(_ app: AppID, _ numberOrID: String) async throws(PaaSError) -> Build
+    /// Nil for a build that made no slug, and for one that is older than the keeping of it.
+    func provenance(_ build: BuildID) async throws(PaaSError) -> Provenance?
 
     // Operations and events
     func operation(_ id: OperationID, for principal: Principal) async throws(PaaSError) -> Operation

@@ -27,12 +27,16 @@ public struct AppSnapshot: Sendable, Hashable {
     public var slots: [Slot]
     /// Not final ones.
     public var operations: [Operation]
+    /// Runs of its releases that are to be begun now or that are running: `release` of the candidate, `postdeploy` of a release
+    /// that was current. Those whose release is over are not here.
+    public var runs: [ReleaseRun]
     /// A build of the app is queued or running.
     public var hasActiveBuild: Bool
 
     public init(
         app: App, formation: Formation, current: Release?, candidate: Release?, ports: [PortBinding],
-        instances: [ProcessInstance], slots: [Slot], operations: [Operation], hasActiveBuild: Bool = false
+        instances: [ProcessInstance], slots: [Slot], operations: [Operation], runs: [ReleaseRun] = [],
+        hasActiveBuild: Bool = false
     ) {
         self.app = app
         self.formation = formation
@@ -42,6 +46,7 @@ public struct AppSnapshot: Sendable, Hashable {
         self.instances = instances
         self.slots = slots
         self.operations = operations
+        self.runs = runs
         self.hasActiveBuild = hasActiveBuild
     }
 }
@@ -97,6 +102,16 @@ public protocol SchedulerStore: Sendable {
     func markCurrent(_ app: AppID, version: Int, epoch: Int64, now: Timestamp) async throws(PaaSError)
     /// `failed` with why; its operation fails; event `release.failed`.
     func markReleaseFailed(_ app: AppID, version: Int, output: String, epoch: Int64, now: Timestamp)
+        async throws(PaaSError)
+    /// Writes the instance of a pending run, `planned`, and marks the run `running`, in one step: a run has one instance ever.
+    /// The instance carries the boot id under which it was planned. Event `run.started`.
+    /// - Throws: `conflict` if the run is not pending (any more).
+    func beginRun(_ kind: ReleaseRun.Kind, version: Int, instance: ProcessInstance, epoch: Int64, now: Timestamp)
+        async throws(PaaSError)
+    /// A run's end, with what it wrote. A failed `release` fails its release, as `markReleaseFailed`. A run that was superseded
+    /// stays so. The instance becomes `exited`, or `stopping` if it still lives. Event `run.succeeded`, `run.failed` or
+    /// `run.stopped`. A repetition changes nothing.
+    func endRun(_ app: AppID, _ end: ReleaseRunEnd, output: String, epoch: Int64, now: Timestamp)
         async throws(PaaSError)
     func finishOperation(
         _ id: OperationID, state: Operation.State, error: ErrorReport?, epoch: Int64, now: Timestamp

@@ -40,6 +40,10 @@ public enum Action: Sendable, Hashable {
     case markCurrent(version: Int)
     /// The last lines of `instance`'s log are added to the summary.
     case failRelease(version: Int, summary: String, instance: InstanceID)
+    /// Write the instance of a pending run, `planned`: it has no other one ever.
+    case beginRun(ReleaseRun.Kind, version: Int)
+    /// What the run wrote is kept with it.
+    case endRun(ReleaseRunEnd)
     case setProgress(OperationID, Double)
     case finishOperation(OperationID, state: Operation.State, error: ErrorReport?)
     /// Clean up what lies outside the database, then remove the app's rows.

@@ -6,6 +6,10 @@ extension Planner {
         var lost: [InstanceID] = []
         for row in snapshot.instances.sorted(by: { $0.id < $1.id }) {
             let container = observed[row.id]
+            if let kind = row.runKind, row.state != .exited {
+                followRun(row, kind, container)
+                continue
+            }
             switch row.state {
             case .planned: followPlanned(row, container)
             case .starting, .up, .unhealthy:
@@ -31,7 +35,11 @@ extension Planner {
     mutating func startPlanned() {
         for row in snapshot.instances.sorted(by: { ($0.type, $0.index, $0.id) < ($1.type, $1.index, $1.id) })
         where row.state == .planned && !input.busy.contains(row.id) && input.startFailures[row.id] == nil {
-            guard row.release == candidate?.version || row.release == current?.version else { continue }
+            if row.runKind != nil {
+                guard run(of: row) != nil else { continue }
+            } else {
+                guard row.release == candidate?.version || row.release == current?.version else { continue }
+            }
             if let container = observed[row.id], container.state != .creating { continue }
             actions.append(.ensure(row.id))
         }
@@ -61,10 +69,9 @@ extension Planner {
     private mutating func followStarting(_ row: ProcessInstance, _ container: ContainerObservation) {
         if container.ready && container.state == .running {
             // A process without ports is ready as soon as it runs; in a rollout it has to prove a little more than that.
-            let settled = row.since.adding(seconds: input.settings.settleSeconds)
-            if row.release == candidate?.version, bindings(of: row.type).isEmpty,
-                !isPauseOver(settled, of: input.settings.settleSeconds)
-            {
+            let seconds = settleSeconds(row)
+            let settled = row.since.adding(seconds: seconds)
+            if row.release == candidate?.version, seconds > 0, !isPauseOver(settled, of: seconds) {
                 wake(at: settled)
             } else {
                 actions.append(.markUp(row.id, container))
@@ -83,6 +90,12 @@ extension Planner {
         }
     }
 
+    /// How long a process of a rollout has to run before it counts.
+    private func settleSeconds(_ row: ProcessInstance) -> Double {
+        let asked = Double(candidate?.manifest.uptimeSeconds[row.type] ?? 0)
+        return bindings(of: row.type).isEmpty ? max(asked, input.settings.settleSeconds) : asked
+    }
+
     private mutating func resetIfStable(_ row: ProcessInstance) {
         guard let upAt = row.upAt, let slot = slot(row.type, row.index, release: row.release), slot.restarts > 0 else {
             return
@@ -96,7 +109,7 @@ extension Planner {
     }
 
     /// The container is the run that the row tells of, not another one after a reboot or with a reused pid.
-    private func isSameRun(_ row: ProcessInstance, _ container: ContainerObservation) -> Bool {
+    func isSameRun(_ row: ProcessInstance, _ container: ContainerObservation) -> Bool {
         if let bootID = row.bootID, bootID != container.bootID { return false }
         guard let pid = row.pid, let started = row.pidStartTime, let otherPID = container.pid,
             let otherStarted = container.pidStartTime
@@ -140,15 +153,12 @@ extension Planner {
     // MARK: Leaving
 
     /// Out of the table already: waits for the routers, then for the flows, then stops it.
-    private mutating func leadOut(_ row: ProcessInstance, _ container: ContainerObservation?) {
+    mutating func leadOut(_ row: ProcessInstance, _ container: ContainerObservation?) {
         guard let container else {
-            if !input.busy.contains(row.id) { actions.append(.markExited(row.id, exitCode: nil)) }
+            if !input.busy.contains(row.id) { left(row, exitCode: nil) }
             return
         }
-        if container.state == .exited {
-            actions.append(.markExited(row.id, exitCode: container.exitCode))
-            return
-        }
+        if container.state == .exited { return left(row, exitCode: container.exitCode) }
         // A deletion that waits for nothing (any more).
         if let stopBy = snapshot.app.stopBy {
             if now >= stopBy { return stop(row.id) }
@@ -178,6 +188,16 @@ extension Planner {
         } else {
             wake(at: stopAt)
             wakeForRouters()
+        }
+    }
+
+    private mutating func left(_ row: ProcessInstance, exitCode: Int32?) {
+        if let kind = row.runKind {
+            let end = ReleaseRunEnd(
+                kind: kind, version: row.release, instance: row.id, result: .stopped, exitCode: exitCode)
+            actions.append(.endRun(end))
+        } else {
+            actions.append(.markExited(row.id, exitCode: exitCode))
         }
     }
 

@@ -38,7 +38,10 @@ extension Planner {
                 }
             }
         }
-        let concerned = snapshot.instances.filter { Self.isLive($0) && operation.concerns($0.type, $0.index) }
+        let concerned = snapshot.instances.filter {
+            Self.isLive($0) && $0.runKind == nil && operation.concerns($0.type, $0.index)
+        }
+        if awaitsReleasePhase(operation) { return }
         let isReplaced = !concerned.contains { $0.replaceRequested }
         let isSurplusGone = concerned.allSatisfy(isWanted)
         if serving == wanted && (surplusMatters ? isSurplusGone : isReplaced) {

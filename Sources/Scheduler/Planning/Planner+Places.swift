@@ -16,7 +16,7 @@ extension Planner {
     mutating func fillPlaces() {
         var leaving: [String: [InstanceID]] = [:]
         var new: [NewInstance] = []
-        for row in snapshot.instances where Self.isLive(row) && !isWanted(row) {
+        for row in snapshot.instances where Self.isLive(row) && !isWanted(row) && row.runKind == nil {
             let reason =
                 snapshot.app.deleting
                 ? "the app is being deleted" : target(of: row.type) == nil ? "no longer wanted" : "scaled in"

@@ -3,8 +3,9 @@ import Domain
 /// Decides what to do next for one app. Pure: the same input gives the same plan, whatever happened before.
 ///
 /// The work is in phases. The first phase that wants to change the store ends the plan, so that the next one sees the
-/// change: rows follow containers, then a failed rollout is given up, then places are filled and emptied, then releases
-/// and operations are concluded. Containers are started last, when it is certain that their rows stay.
+/// change: rows follow containers, then runs of releases are begun, then a failed rollout is given up, then places are filled
+/// and emptied, then releases and operations are concluded. Containers are started last, when it is certain that their rows
+/// stay.
 public struct Planner {
     let input: PlannerInput
     let snapshot: AppSnapshot
@@ -50,6 +51,8 @@ public struct Planner {
         actions += Self.orphanActions(observed.values.filter { !known.contains($0.id) }, input)
         followContainers()
         if changesStore { return }
+        beginRuns()
+        if changesStore { return }
         decideRollout()
         if changesStore { return }
         fillPlaces()
@@ -66,16 +69,17 @@ public struct Planner {
     // MARK: Facts
 
     var now: Timestamp { input.now }
-    /// The release that is being rolled out.
-    var candidate: Release? { snapshot.app.deleting ? nil : snapshot.candidate }
+    /// The release that is being rolled out; not yet while its release phase is to come or runs.
+    var candidate: Release? { snapshot.app.deleting ? nil : Self.rolling(snapshot) }
     var current: Release? { snapshot.app.deleting ? nil : snapshot.current }
 
     private static func targets(_ snapshot: AppSnapshot) -> [Target] {
         guard !snapshot.app.deleting else { return [] }
         return snapshot.formation.sorted { $0.key < $1.key }.compactMap { type, entry in
             guard entry.quantity > 0 else { return nil }
+            guard ReleaseRun.Kind(rawValue: type) == nil else { return nil }
             let old = snapshot.current.flatMap { $0.processTypes[type] == nil ? nil : $0 }
-            if let new = snapshot.candidate, new.processTypes[type] != nil {
+            if let new = rolling(snapshot), new.processTypes[type] != nil {
                 return Target(type: type, quantity: entry.quantity, release: new, fallback: old)
             }
             return old.map { Target(type: type, quantity: entry.quantity, release: $0, fallback: nil) }

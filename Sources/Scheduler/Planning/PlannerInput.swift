@@ -10,19 +10,24 @@ public struct SchedulerSettings: Sendable, Hashable {
     public var routerPatienceSeconds: Double
     /// A process without ports counts as started in a rollout when it has run for so long.
     public var settleSeconds: Double
+    /// From start to end of a run of a release; the engine keeps to it also while the scheduler is away.
+    public var releaseTimeoutSeconds: Int
 
     public init(
         bootTimeoutSeconds: Double = 60, graceSeconds: Int = 30, routerPatienceSeconds: Double = 30,
-        settleSeconds: Double = 2
+        settleSeconds: Double = 2, releaseTimeoutSeconds: Int = 3600
     ) {
         self.bootTimeoutSeconds = bootTimeoutSeconds
         self.graceSeconds = graceSeconds
         self.routerPatienceSeconds = routerPatienceSeconds
         self.settleSeconds = settleSeconds
+        self.releaseTimeoutSeconds = releaseTimeoutSeconds
     }
 
     public init(_ settings: Settings) {
-        self.init(bootTimeoutSeconds: Double(settings.bootTimeoutSeconds))
+        self.init(
+            bootTimeoutSeconds: Double(settings.bootTimeoutSeconds),
+            releaseTimeoutSeconds: settings.releaseTimeoutSeconds)
     }
 }
 
@@ -51,6 +56,8 @@ public struct PlannerInput: Sendable {
     /// The app's processes as the engine sees them, builds left out. Nil while the engine is away: then nothing is planned,
     /// because nothing may be stopped or given up for lost on no evidence.
     public var observed: [InstanceID: ContainerObservation]?
+    /// Of the host as it runs now. What was planned under another one may have run, and nobody knows.
+    public var bootID: String?
     /// Since when the engine is there without a break; nil: it was always there.
     public var engineSince: Timestamp?
     /// A build container of the app has a process that lives.
@@ -73,7 +80,8 @@ public struct PlannerInput: Sendable {
     public var settings: SchedulerSettings
 
     public init(
-        snapshot: AppSnapshot?, observed: [InstanceID: ContainerObservation]?, engineSince: Timestamp? = nil,
+        snapshot: AppSnapshot?, observed: [InstanceID: ContainerObservation]?, bootID: String? = nil,
+        engineSince: Timestamp? = nil,
         buildRuns: Bool = false,
         routers: [RouterFact] = [], upRevisions: [InstanceID: Int64] = [:], baseRevision: Int64 = 0,
         busy: Set<InstanceID> = [], stopping: [InstanceID: Timestamp] = [:],
@@ -82,6 +90,7 @@ public struct PlannerInput: Sendable {
     ) {
         self.snapshot = snapshot
         self.observed = observed
+        self.bootID = bootID
         self.engineSince = engineSince
         self.buildRuns = buildRuns
         self.routers = routers

@@ -24,6 +24,24 @@ enum StartProblem {
         return "\(row.name) \(reason)\(moment)"
     }
 
+    /// Why a run of a release that ended did not succeed, as in `release.7 exited with status 1`.
+    static func run(_ row: ProcessInstance, _ container: ContainerObservation, timeoutSeconds: Int) -> String {
+        if container.timedOut {
+            let limit = timeoutSeconds % 60 == 0 ? "\(timeoutSeconds / 60) min" : "\(timeoutSeconds) s"
+            return
+                "\(row.name) exceeded \(limit) and was stopped; make it shorter, or ask the operator for a longer PAAS_RELEASE_TIMEOUT_SECONDS"
+        }
+        let reason = exitReason(container, memoryBytes: nil)
+        if reason.hasPrefix("killed") { return "\(row.name) was \(reason)" }
+        if reason.hasPrefix("out of memory") { return "\(row.name) ran \(reason)" }
+        return "\(row.name) \(reason)"
+    }
+
+    /// A run whose end nobody saw. It is not for the platform to choose that it runs twice.
+    static func unknownEnd(_ row: ProcessInstance) -> String {
+        "it can't be known whether \(row.name) ran to its end: its exit code is lost, as after a restart of the host, and it is not run a second time by itself; look at what it changed, then make a new release (push again, or paasctl rollback)"
+    }
+
     /// A process that the engine did not get started in time.
     static func notStarted(_ row: ProcessInstance, _ error: String?, seconds: Double) -> String {
         let what = "\(row.name) could not be started within \(Int(seconds.rounded())) s"

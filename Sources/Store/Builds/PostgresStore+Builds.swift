@@ -85,7 +85,7 @@ extension PostgresStore: BuildStore {
             try session.rows(
                 """
                 select b.* from builds b join releases r on r.app_id = b.app_id and r.version = b.release
-                where b.state = 'succeeded' and not b.ref_moved and b.source->>'kind' = 'push'
+                where b.state = 'succeeded' and not b.ref_moved
                     and (r.was_current or (b.options->>'noWait')::boolean or (
                         -- Its code became current with a config that was changed in the midst of its rollout.
                         r.state = 'superseded' and exists (select 1 from releases n
@@ -116,11 +116,20 @@ extension PostgresStore: BuildStore {
         }
     }
 
-    public func setBuildpacks(_ id: BuildID, _ buildpacks: [Build.UsedBuildpack]) async throws(PaaSError) {
+    public func recordReport(_ id: BuildID, buildpacks: [Build.UsedBuildpack], commit: String?, pins: [String])
+        async throws(PaaSError)
+    {
+        try AppRules.validate(buildpacks: pins)
         try await write(now: .now()) { transaction in
-            let changed = try transaction.session.run(
-                "update builds set buildpacks = \(JSON(buildpacks)) where id = \(id)")
-            guard changed.affectedRows == 1 else { throw Self.noBuild("\(id)") }
+            let (build, _) = try transaction.lockBuild(id)
+            var source = build.source
+            // What the caller named stays what is built.
+            if source.commit == nil { source.commit = commit }
+            try transaction.session.run(
+                """
+                update builds set buildpacks = \(JSON(buildpacks)), source = \(JSON(source)), pins = \(JSON(pins))
+                where id = \(id)
+                """)
         }
     }
 

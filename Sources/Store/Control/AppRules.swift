@@ -23,12 +23,7 @@ enum AppRules {
             throw PaaSError(.invalid, "an app can have at most \(Limits.buildpacks) buildpacks")
         }
         for buildpack in buildpacks {
-            guard !buildpack.isEmpty, buildpack.utf8.count <= 1024, isPlain(buildpack) else {
-                throw PaaSError(
-                    .invalid,
-                    "buildpack \(Names.quoted(buildpack)) is not allowed: give a name or a URL of up to 1024 bytes",
-                    invalidParameters: [.init(name: "buildpacks", reason: "not a name or URL")])
-            }
+            try BuildpackReference.validate(buildpack)
         }
     }
 

@@ -63,7 +63,8 @@ extension PostgresStore {
             }
             let recipe = ReleaseRecipe(
                 slug: base.slug, stack: base.stack, commit: base.commit, processTypes: base.processTypes,
-                configVersion: version, description: Self.describe(set: set, unset: unset), createdBy: actor.name)
+                manifest: base.manifest, configVersion: version, description: Self.describe(set: set, unset: unset),
+                createdBy: actor.name)
             let made = try transaction.createRelease(recipe, app: app, operation: .config, portRange: portRange)
             return ConfigChange(
                 vars: vars, version: version, release: made.release.version, operation: made.operation)

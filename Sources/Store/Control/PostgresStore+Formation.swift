@@ -50,7 +50,7 @@ extension PostgresStore {
                 return (entries, app.generation, operation)
             }
             for (type, entry) in entries.sorted(by: { $0.key < $1.key }) where before[type] != entry {
-                try transaction.writeFormation(app, type: type, entry)
+                try transaction.writeFormation(app, type: type, entry, byHand: true)
                 // A place that is given up has no history for whoever asks for it again.
                 try session.run(
                     "delete from slots where app_id = \(id) and type = \(type) and index > \(entry.quantity)")
@@ -85,8 +85,8 @@ extension PostgresStore {
             PaaSError(
                 .invalid, "\(what) of \(type) \(reason)", invalidParameters: [.init(name: type, reason: reason)])
         }
-        if type == "release" {
-            throw refuse("the quantity", "can't be set: the platform runs it once for each release")
+        if ReleaseRun.Kind(rawValue: type) != nil {
+            throw refuse("the quantity", "can't be set: \(type) is run once for a release, and can't be scaled")
         }
         if let quantity = change.quantity, !(0...FormationEntry.maximumQuantity).contains(quantity) {
             throw refuse("the quantity", "must be from 0 to \(FormationEntry.maximumQuantity)")

@@ -61,6 +61,11 @@ extension StoreTransaction {
     fileprivate func processType(of request: PortRequest, app: App) throws -> String {
         let known = try session.knownTypes(app)
         if let type = request.processType {
+            if ReleaseRun.Kind(rawValue: type) != nil {
+                throw PaaSError(
+                    .invalid, "\(type) is run once for a release and serves no ports",
+                    invalidParameters: [.init(name: "process", reason: "runs once")])
+            }
             if let known, !known.contains(type) { throw PaaSError.unknownType(type, known: known) }
             return type
         }

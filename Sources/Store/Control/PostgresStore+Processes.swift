@@ -45,6 +45,12 @@ extension PostgresStore {
         } catch {
             throw PaaSError(.notFound, "there is no process \(Names.quoted(name)); see: paasctl ps")
         }
+        if ReleaseRun.Kind(rawValue: type) != nil {
+            throw PaaSError(
+                .invalid,
+                "\(name) is run once for its release and can't be replaced; a new release takes its place (push, paasctl config set, paasctl rollback)"
+            )
+        }
         guard parts.count == 2 else { return (type, nil) }
         guard let index = Int(parts[1]), (1...FormationEntry.maximumQuantity).contains(index) else {
             throw PaaSError(.notFound, "there is no process \(Names.quoted(name)); see: paasctl ps")
@@ -65,7 +71,7 @@ extension StoreTransaction {
             """
             update instances set replace_requested = true
             where app_id = \(app.id) and state in ('planned', 'starting', 'up', 'unhealthy')
-                and (\(type)::text is null or type = \(type)) and (\(index)::bigint is null or index = \(index))
+                and type not in ('release', 'postdeploy') and (\(type)::text is null or type = \(type)) and (\(index)::bigint is null or index = \(index))
             """
         ).affectedRows
         let waiting = try session.run(

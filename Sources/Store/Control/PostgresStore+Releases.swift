@@ -2,21 +2,42 @@ public import Domain
 import Postgres
 
 extension PostgresStore {
+    private static let withSlug: SQL = """
+        select r.*, s.removed_at is not null as slug_removed from releases r join slugs s on s.digest = r.slug
+        """
+
+    /// A release that knows whether its slug is there still.
+    private static func told(_ row: PostgresRow) throws -> Release {
+        var release = try Release(row)
+        release.slugRemoved = try row.get("slug_removed")
+        return release
+    }
+
     public func releases(_ app: AppID, limit: Int, before: Int?) async throws(PaaSError) -> [Release] {
         try await read { session in
             try session.rows(
                 """
-                select * from releases where app_id = \(app) and version < \(before ?? Int.max)
-                order by version desc limit \(max(0, limit))
+                \(Self.withSlug) where r.app_id = \(app) and r.version < \(before ?? Int.max)
+                order by r.version desc limit \(max(0, limit))
                 """
-            ).map { try Release($0) }
+            ).map { try Self.told($0) }
         }
     }
 
     public func release(_ app: AppID, version: Int) async throws(PaaSError) -> Release {
         try await read { session in
-            guard let release = try session.findRelease(app, version: version) else { throw Self.noRelease(version) }
-            return release
+            guard
+                let row = try session.first("\(Self.withSlug) where r.app_id = \(app) and r.version = \(version)")
+            else { throw Self.noRelease(version) }
+            return try Self.told(row)
+        }
+    }
+
+    public func releaseRuns(_ app: AppID, version: Int) async throws(PaaSError) -> [ReleaseRun] {
+        try await read { session in
+            try session.rows(
+                "select * from release_runs where app_id = \(app) and version = \(version) order by kind desc"
+            ).map { try ReleaseRun($0) }
         }
     }
 
@@ -55,7 +76,8 @@ extension PostgresStore {
                 "config.changed", app: app, actor: actor.name, ["version": "\(config)", "from": "v\(target.version)"])
             let recipe = ReleaseRecipe(
                 slug: target.slug, stack: target.stack, commit: target.commit, processTypes: target.processTypes,
-                configVersion: config, description: "Rollback to v\(target.version)", createdBy: actor.name)
+                manifest: target.manifest, configVersion: config, description: "Rollback to v\(target.version)",
+                createdBy: actor.name)
             return try transaction.createRelease(recipe, app: app, operation: .release, portRange: portRange)
         }
     }
@@ -87,6 +109,7 @@ extension PostgresStore {
     public func release(_ id: AppID, slug digest: SlugDigest, actor: Principal, now: Timestamp) async throws(PaaSError)
         -> (release: Release, operation: Operation)
     {
+        let sealer = sealer
         let portRange = portRange
         return try await write(now: now) { transaction in
             let session = transaction.session
@@ -94,20 +117,24 @@ extension PostgresStore {
             guard
                 let row = try session.first(
                     """
-                    select stack, process_types, commit_id from (
-                        select 0 as rank, version as number, stack, process_types, commit_id
+                    select stack, process_types, commit_id, manifest from (
+                        select 0 as rank, version as number, stack, process_types, commit_id, manifest
                         from releases where app_id = \(id) and slug = \(digest)
                         union all
-                        select 1, number, stack, process_types, source->>'commit'
+                        select 1, number, stack, process_types, source->>'commit', manifest->'release'
                         from builds where app_id = \(id) and slug = \(digest) and state = 'succeeded'
                     ) made order by rank, number desc limit 1
                     """)
             else {
                 throw PaaSError(.notFound, "app \(app.name) has no slug \(digest); see: paasctl builds")
             }
+            let types: [String: String] = try row.json("process_types")
+            let applied = try transaction.applyManifest(
+                try transaction.manifest(of: digest, app: app), app: app, types: types, sealer: sealer,
+                portRange: portRange, actor: actor.name)
             let recipe = ReleaseRecipe(
-                slug: digest, stack: try row.get("stack"), commit: try row.get("commit_id"),
-                processTypes: try row.json("process_types"), configVersion: app.configVersion,
+                slug: digest, stack: try row.get("stack"), commit: try row.get("commit_id"), processTypes: types,
+                manifest: try row.optionalJSON("manifest") ?? ReleaseManifest(), configVersion: applied,
                 description: "Slug \(digest.hex.prefix(12))", createdBy: actor.name)
             return try transaction.createRelease(recipe, app: app, operation: .release, portRange: portRange)
         }

@@ -12,12 +12,17 @@ extension PostgresStore: ControlStore {
                         and (expires_at is null or expires_at > \(now))
                     """)
             else { return nil }
-            let id: TokenID = try row.get("id")
-            let role: Role = try row.choice("role")
-            let builtin: Bool = try row.get("builtin")
-            let name = builtin ? "admin" : Self.tokenName(role, id)
-            return Principal(token: id, name: name, role: role, space: try row.get("space_id"))
+            return try Self.principal(row)
         }
+    }
+
+    /// - Parameter row: of a token that is valid.
+    static func principal(_ row: PostgresRow) throws(PostgresError) -> Principal {
+        let id: TokenID = try row.get("id")
+        let role: Role = try row.choice("role")
+        let builtin: Bool = try row.get("builtin")
+        let name = builtin ? "admin" : tokenName(role, id)
+        return Principal(token: id, name: name, role: role, space: try row.get("space_id"))
     }
 
     public func ensureAdminToken(secretHash: [UInt8], now: Timestamp) async throws(PaaSError) {

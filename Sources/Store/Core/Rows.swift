@@ -39,6 +39,7 @@ extension Build {
             id: try row.get("id"), number: try row.get("number"), app: try row.get("app_id"),
             state: try row.choice("state"), source: try row.json("source"), options: try row.json("options"),
             stack: try row.get("stack"), buildpacks: try row.json("buildpacks"), slug: try row.get("slug"),
+            comparison: try row.optionalJSON("compared"),
             release: try row.get("release"), error: try row.optionalJSON("error"), refMoved: try row.get("ref_moved"),
             operation: try row.get("operation_id"), createdBy: try row.get("created_by"),
             createdAt: try row.get("created_at"), startedAt: try row.get("started_at"),
@@ -55,7 +56,18 @@ extension Release {
             configVersion: try row.get("config_version"), description: try row.get("description"),
             createdBy: try row.get("created_by"), createdAt: try row.get("created_at"),
             startedAt: try row.get("started_at"), output: try row.get("output"),
-            wasCurrent: try row.get("was_current"), operation: try row.get("operation_id"))
+            wasCurrent: try row.get("was_current"), operation: try row.get("operation_id"),
+            manifest: try row.json("manifest"))
+    }
+}
+
+extension ReleaseRun {
+    init(_ row: PostgresRow) throws(PostgresError) {
+        self.init(
+            kind: try row.choice("kind"), version: try row.get("version"), state: try row.choice("state"),
+            command: try row.get("command"), instance: try row.get("instance_id"), exitCode: try row.get("exit_code"),
+            reason: try row.get("reason"), output: try row.get("output"), startedAt: try row.get("started_at"),
+            finishedAt: try row.get("finished_at"))
     }
 }
 

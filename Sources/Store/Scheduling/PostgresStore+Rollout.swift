@@ -52,17 +52,7 @@ extension PostgresStore {
             guard release.state == .pending || release.state == .rolling else {
                 throw Self.notOnItsWay(release, app)
             }
-            let output = withoutNUL(String(output.prefix(Self.maximumOutput)))
-            try transaction.session.run(
-                "update releases set state = 'failed', output = \(output) where id = \(release.id)")
-            if let operation = release.operation {
-                try transaction.closeOperation(
-                    operation, .failed,
-                    error: ErrorReport(code: .appFailed, message: "release v\(version) failed: \(output)"))
-            }
-            let reason = String(output.split(whereSeparator: \.isNewline).first ?? "").prefix(500)
-            transaction.record(
-                "release.failed", app: app, actor: nil, ["version": "\(version)", "reason": String(reason)])
+            try transaction.fail(release, app: app, output: output)
         }
     }
 
@@ -72,7 +62,25 @@ extension PostgresStore {
 }
 
 extension StoreTransaction {
-    fileprivate func lockRelease(_ id: AppID, _ version: Int) throws -> (release: Release, app: App) {
+    /// - Parameter output: the reason, further lines after it. What the release phase wrote stays after them.
+    func fail(_ release: Release, app: App, output: String) throws {
+        let output = withoutNUL(String(output.prefix(PostgresStore.maximumOutput)))
+        var kept = output
+        if let earlier = release.output, !earlier.isEmpty {
+            kept += "\nOutput of release.\(release.version):\n\(earlier)"
+        }
+        try session.run("update releases set state = 'failed', output = \(kept) where id = \(release.id)")
+        try supersedeRuns(app, version: release.version)
+        if let operation = release.operation {
+            try closeOperation(
+                operation, .failed,
+                error: ErrorReport(code: .appFailed, message: "release v\(release.version) failed: \(output)"))
+        }
+        let reason = String(output.split(whereSeparator: \.isNewline).first ?? "").prefix(500)
+        record("release.failed", app: app, actor: nil, ["version": "\(release.version)", "reason": String(reason)])
+    }
+
+    func lockRelease(_ id: AppID, _ version: Int) throws -> (release: Release, app: App) {
         let app = try lockApp(id)
         guard let release = try session.findRelease(id, version: version) else {
             throw PaaSError(.notFound, "app \(app.name) has no release v\(version)")

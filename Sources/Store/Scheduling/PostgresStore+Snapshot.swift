@@ -24,7 +24,7 @@ extension PostgresStore: SchedulerStore {
                 operations: try session.rows(
                     "select * from operations where app_id = \(id) and finished_at is null order by started_at, id"
                 ).map { try Operation($0) },
-                hasActiveBuild: try session.hasActiveBuild(id))
+                runs: try session.dueRuns(id), hasActiveBuild: try session.hasActiveBuild(id))
         }
     }
 

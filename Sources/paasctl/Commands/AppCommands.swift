@@ -33,6 +33,7 @@ struct Apps: AsyncParsableCommand {
         @Option(help: "The space. Default: your only one, else 'default'.") var space: String?
         @Option(help: "The stack, as 'paasctl stacks' lists them.") var stack: String?
         @Flag(help: "Give the process type web no port binding by itself.") var noPorts = false
+        @Flag(help: "Let the remote lead over SSH, with a key of 'paasctl keys', instead of HTTP.") var ssh = false
         @OptionGroup var connection: ConnectionOptions
         @OptionGroup var output: JSONOption
 
@@ -51,10 +52,14 @@ struct Apps: AsyncParsableCommand {
                 Console.print("\(session.api)/git/\(name).git")
             }
             // The app is there: what goes wrong from here on is worth a word, not a failure.
-            do throws(Failure) {
-                if try GitTool.isInWorkTree() { try GitTool.connect(app: name, session: session, replace: false) }
-            } catch {
-                Console.note("No git remote was added: \(error.message) Later: paasctl git remote \(name)")
+            do {
+                if try GitTool.isInWorkTree() {
+                    let base = ssh ? try await SSHRemote.base(session) : nil
+                    try GitTool.connect(app: name, session: session, ssh: base, replace: false)
+                }
+            } catch let error as Failure {
+                Console.note(
+                    "No git remote was added: \(error.message) Later: paasctl git remote \(name)\(ssh ? " --ssh" : "")")
             }
         }
     }
@@ -74,6 +79,11 @@ struct Apps: AsyncParsableCommand {
             Console.fields([
                 ("Space", json.text("space")), ("Stack", json.text("stack")),
                 ("Deploy branch", json["deployBranch"]?.stringValue ?? "main or master, whichever is pushed first"),
+                (
+                    "Buildpacks",
+                    json["buildpacks"]?.arrayValue?.compactMap(\.stringValue).joined(separator: " ").nonEmpty
+                        ?? "found by the files of the source"
+                ),
                 ("Current release", json["currentRelease"]?.integerValue.map { "v\($0)" } ?? "none"),
                 ("Git URL", "\(session.api)/git/\(name).git"), ("Web URL", json.text("webUrl")),
                 ("Created", json.text("createdAt")), ("Updated", json.text("updatedAt")),
@@ -99,6 +109,10 @@ struct Apps: AsyncParsableCommand {
             try await client.report(reply, "Deleting \(name)", waits: wait.waits, json: output.isJSON)
         }
     }
+}
+
+extension String {
+    fileprivate var nonEmpty: String? { isEmpty ? nil : self }
 }
 
 extension JSONValue {

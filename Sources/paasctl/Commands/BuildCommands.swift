@@ -4,7 +4,8 @@ import Domain
 struct Builds: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "List, start, follow and cancel builds.",
-        subcommands: [List.self, Create.self, Log.self, Cancel.self, PurgeCache.self], defaultSubcommand: List.self)
+        subcommands: [List.self, BuildsCreate.self, Log.self, Cancel.self, PurgeCache.self],
+        defaultSubcommand: List.self)
 
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "List the newest builds of an app.")
@@ -19,63 +20,32 @@ struct Builds: AsyncParsableCommand {
             if output.isJSON { return Console.print(json: builds) }
             let items = builds.arrayValue ?? []
             if items.isEmpty { return Console.note("No builds yet; make one with: git push paas main") }
+            let now = Timestamp.now()
             Console.table(
-                ["BUILD", "STATE", "COMMIT", "RELEASE", "STARTED", "ERROR"],
+                ["BUILD", "STATE", "SOURCE", "COMMIT", "RELEASE", "STARTED", "TOOK", "ERROR"],
                 items.map { build in
-                    [
-                        build.text("number"), build.text("state"),
+                    let error = build["error"]?["detail"]?.stringValue?.split(whereSeparator: \.isNewline).first
+                    return [
+                        build.text("number"), Self.state(build), build["source"]?.text("kind") ?? "-",
                         String((build["source"]?["commit"]?.stringValue ?? "-").prefix(10)),
                         build["release"]?.integerValue.map { "v\($0)" } ?? "-", build.text("startedAt"),
-                        build["error"]?["detail"]?.stringValue ?? "-",
+                        Self.duration(build, now: now), error.map(String.init) ?? "-",
                     ]
                 })
         }
-    }
 
-    struct Create: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(
-            abstract: "Build without a push; follows the build's log on standard error.")
-        @Option(help: "A tar.gz of the source.") var tar: String?
-        @Option(help: "URL of a git repository.") var git: String?
-        @Option(help: "With --git: what to build of it.") var ref: String?
-        @Option(help: "A commit that was pushed before.") var commit: String?
-        @Flag(help: "Return at once.") var noWait = false
-        @OptionGroup var app: AppOption
-        @OptionGroup var connection: ConnectionOptions
-        @OptionGroup var output: JSONOption
+        /// With the place in the queue of one that waits.
+        static func state(_ build: JSONValue) -> String {
+            guard let others = build["waitsFor"]?.integerValue, others > 0 else { return build.text("state") }
+            return "\(build.text("state")), \(others) before it"
+        }
 
-        func run() async throws {
-            guard [tar, git, commit].compactMap({ $0 }).count == 1 else {
-                throw ValidationError("give exactly one of --tar, --git and --commit")
-            }
-            guard ref == nil || git != nil else { throw ValidationError("--ref belongs to --git") }
-            if tar != nil {
-                throw Failure("builds from an archive are not offered by this platform yet; push the source with git")
-            }
-            let name = try app.name()
-            let source: JSONValue
-            if let git {
-                source = .object([.init("git", .object([.init("url", .string(git)), .init("ref", .text(ref))]))])
-            } else {
-                source = .object([.init("commit", .text(commit))])
-            }
-            let client = try connection.session().client()
-            let reply = try await client.send(
-                .post, "/api/v1/apps/\(name)/builds", body: .object([.init("source", source)]))
-            guard let target = reply.json["target"]?.stringValue, target.hasPrefix("/api/v1/") else {
-                throw Failure("the API gave no build to follow")
-            }
-            if !noWait {
-                try await Builds.follow(client, target) { Console.note($0["text"]?.stringValue ?? "") }
-                _ = try await client.wait(reply.json, what: "Building \(name)")
-            }
-            let build = try await client.get(target)
-            if output.isJSON { Console.print(json: build) }
-            Console.note("Build \(build.text("number")): \(build.text("state"))")
-            if !output.isJSON { Console.print(build.text("number")) }
-            if !noWait, let version = build["release"]?.integerValue {
-                try await client.waitForRelease(version, of: name)
-            }
+        /// Of one that runs: until now.
+        static func duration(_ build: JSONValue, now: Timestamp) -> String {
+            guard let start = build["startedAt"]?.stringValue.flatMap({ Timestamp($0) }) else { return "-" }
+            let end = build["finishedAt"]?.stringValue.flatMap { Timestamp($0) } ?? now
+            let seconds = max(0, Int(end.seconds(since: start).rounded()))
+            return seconds < 60 ? "\(seconds) s" : "\(seconds / 60) min \(seconds % 60) s"
         }
     }
 
@@ -111,16 +81,30 @@ struct Builds: AsyncParsableCommand {
 
     struct Cancel: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Cancel a build.")
+        private static let patience = Duration.seconds(10)
         @Argument(help: "Number or id.") var id: String
         @OptionGroup var app: AppOption
         @OptionGroup var connection: ConnectionOptions
         @OptionGroup var output: JSONOption
 
         func run() async throws {
-            let path = "/api/v1/apps/\(try app.name())/builds/\(URLText.encode(id))/cancel"
-            let reply = try await connection.session().client().send(.post, path)
-            if output.isJSON { return Console.print(json: reply.json) }
-            Console.note("Cancelling build \(reply.json.text("number"))... accepted")
+            let path = "/api/v1/apps/\(try app.name())/builds/\(URLText.encode(id))"
+            let client = try connection.session().client()
+            var build = try await client.send(.post, path + "/cancel").json
+            // Its end is near: what the user does next finds it over.
+            let clock = ContinuousClock()
+            let start = clock.now
+            while ["queued", "running"].contains(build.text("state")), clock.now - start < Self.patience {
+                try await Task.sleep(for: .milliseconds(100))
+                build = try await client.patientGet(path, after: "the build is being cancelled; see: paasctl builds")
+            }
+            if output.isJSON { return Console.print(json: build) }
+            let number = build.text("number")
+            switch build.text("state") {
+            case "cancelled": Console.note("Cancelling build \(number)... done")
+            case "queued", "running": Console.note("Cancelling build \(number)... accepted; see: paasctl builds")
+            case let state: throw Failure("build \(number) had ended before it was cancelled (\(state))")
+            }
         }
     }
 

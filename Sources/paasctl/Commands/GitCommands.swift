@@ -8,6 +8,7 @@ struct Git: AsyncParsableCommand {
     struct Remote: AsyncParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Point the git remote 'paas' to an app.")
         @Argument var app: String
+        @Flag(help: "Over SSH, with a key of 'paasctl keys', instead of HTTP.") var ssh = false
         @OptionGroup var connection: ConnectionOptions
 
         func run() async throws {
@@ -18,7 +19,8 @@ struct Git: AsyncParsableCommand {
             }
             // An app that isn't there is said now, not at the first push.
             _ = try await session.client().get("/api/v1/apps/\(URLText.encode(app))")
-            try GitTool.connect(app: app, session: session, replace: true)
+            let base = ssh ? try await SSHRemote.base(session) : nil
+            try GitTool.connect(app: app, session: session, ssh: base, replace: true)
         }
     }
 
@@ -44,6 +46,22 @@ struct Git: AsyncParsableCommand {
             }
             Console.print(branch)
         }
+    }
+}
+
+/// Where git over SSH is.
+enum SSHRemote {
+    /// `ssh://USER@HOST:PORT`, as the platform says.
+    /// - Throws: `Failure` if it serves no git over SSH.
+    static func base(_ session: Session) async throws -> String {
+        let ssh = try await session.client().get("/api/v1/status")["ssh"]
+        guard let url = ssh?["url"]?.stringValue, url.hasPrefix("ssh://"),
+            url.utf8.allSatisfy({ $0 > 32 && $0 < 127 })
+        else { throw Failure("this platform serves no git over SSH; leave --ssh out, or ask its operator") }
+        if let hostKey = ssh?["hostKey"]?.stringValue {
+            Console.note("Its host key, which ssh asks about the first time: \(hostKey)")
+        }
+        return url
     }
 }
 

@@ -123,6 +123,8 @@ struct Status: AsyncParsableCommand {
                 "Platform",
                 "\(status.text("state")), version \(status.text("version")), instance \(status.text("instance"))"
             ),
+            ("Git over SSH", status["ssh"]?["url"]?.stringValue ?? "off"),
+            ("Host key", status["ssh"]?["hostKey"]?.stringValue ?? "-"),
             ("Apps", status.text("apps")),
             ("Processes", "\(status.text("processesUp")) of \(status.text("processesWanted")) up"),
             ("Builds", "\(status.text("activeBuilds")) active"),

@@ -49,6 +49,18 @@ struct APIClient: Sendable {
         }
     }
 
+    /// Sends a file as the body of a POST. Takes as long as the connection needs.
+    func upload(_ path: String, query: [(String, String)], _ body: UploadBody) async throws -> Reply {
+        try await withClient { client in
+            var request = request(.post, path, query, [("Accept", "application/json")])
+            request.headers.replaceOrAdd(name: "Content-Type", value: body.contentType)
+            request.body = .stream(body, length: body.size.map { .known($0) } ?? .unknown)
+            let (response, bytes) = try await exchange(client, request, isChange: true, timeout: .hours(24))
+            try Self.check(response, bytes)
+            return Reply(status: Int(response.status.code), json: try bytes.isEmpty ? .null : parse(bytes))
+        }
+    }
+
     func get(_ path: String, query: [(String, String)] = []) async throws -> JSONValue {
         try await send(.get, path, query: query).json
     }
@@ -139,16 +151,20 @@ struct APIClient: Sendable {
     {
         do {
             return try await client.execute(request, timeout: timeout)
+        } catch let failure as Failure {
+            // Of the body that is sent.
+            throw failure
         } catch {
             throw Self.unreachable(api, error)
         }
     }
 
-    private func exchange(_ client: HTTPClient, _ request: HTTPClientRequest, isChange: Bool) async throws
-        -> (HTTPClientResponse, [UInt8])
-    {
+    private func exchange(
+        _ client: HTTPClient, _ request: HTTPClientRequest, isChange: Bool,
+        timeout: TimeAmount = .seconds(APIClient.timeoutSeconds)
+    ) async throws -> (HTTPClientResponse, [UInt8]) {
         do {
-            let response = try await execute(client, request, timeout: .seconds(Self.timeoutSeconds))
+            let response = try await execute(client, request, timeout: timeout)
             return (response, try await collect(response))
         } catch let lost as ConnectionLost where isChange && lost.mayHaveArrived {
             throw ConnectionLost(

@@ -82,9 +82,10 @@ enum GitTool {
 
     /// Points the remote `paas` to the app, makes this program the credential helper of the API's URL and has git trust the
     /// certificates that we trust there. Other helpers are cleared for that URL, so that none of them keeps the token.
-    static func connect(app: String, session: Session, replace: Bool) throws(Failure) {
+    /// - Parameter ssh: `ssh://USER@HOST:PORT` if the remote is to lead there; no helper is needed then.
+    static func connect(app: String, session: Session, ssh: String? = nil, replace: Bool) throws(Failure) {
         let api = session.api
-        let url = "\(api)/git/\(app).git"
+        let url = ssh.map { "\($0)/\(app).git" } ?? "\(api)/git/\(app).git"
         if let present = try remoteURL("paas") {
             if present != url {
                 guard replace else {
@@ -97,6 +98,11 @@ enum GitTool {
             }
         } else {
             try must(["remote", "add", "paas", url])
+        }
+        guard ssh == nil else {
+            return Console.note(
+                "git remote 'paas' leads to \(url); deploy with: git push paas main (your key: paasctl keys add FILE.pub)"
+            )
         }
         let key = "credential.\(api).helper"
         try must(["config", "--local", "--replace-all", key, ""])

@@ -38,8 +38,8 @@ struct ImageFixture {
                 "PAAS_UID_BASE": "2100000000",
             ], file: "")
         service = ImageService(
-            settings: settings, logger: Logger(label: "test"), checkoutUser: "nobody", packerProgram: Self.engineProgram
-        )
+            settings: settings, logger: Logger(label: "test"), checkoutUser: "nobody", uploadUser: "nobody",
+            packerProgram: Self.engineProgram)
         try service.start()
     }
 
@@ -60,11 +60,13 @@ struct ImageFixture {
     /// The uid of the app in a slot, as the host sees it.
     func uid(_ slot: Int) -> uid_t { 2_100_000_000 + uid_t(slot) * 65_536 + 1000 }
 
+    static var nobody: uid_t { ProcessSpec.User.named("nobody")?.uid ?? 0 }
+
     /// Another engine on the same folders, as after a kill.
     func restarted() throws -> ImageService {
         let next = ImageService(
-            settings: settings, logger: Logger(label: "test"), checkoutUser: "nobody", packerProgram: Self.engineProgram
-        )
+            settings: settings, logger: Logger(label: "test"), checkoutUser: "nobody", uploadUser: "nobody",
+            packerProgram: Self.engineProgram)
         try next.start()
         return next
     }

@@ -1,5 +1,5 @@
 import Domain
-import FoundationEssentials
+import Foundation
 import Glibc
 import Testing
 
@@ -29,13 +29,26 @@ import Testing
             .logs(app: app, instance: .random(), after: nil, limit: 5),
             .removeLogs(app: app),
             .createBuildVolume(build: build, app: app, uidSlot: 1, sizeBytes: 2, clearCache: true),
-            .sealSource(build: build, uidSlot: 1), .readBuildFile(build: build, path: "app/Procfile", limit: 9),
+            .placeSource(build: build, uidSlot: 1), .sealSource(build: build, uidSlot: 1),
+            .readBuildFile(build: build, path: "app/Procfile", limit: 9),
             .packSlug(build: build, uidSlot: 1, limitBytes: 9),
-            .finishBuildVolume(build: build, app: app, keepCache: false),
-            .listBuildVolumes, .listSlugs, .removeSlug(digest: digest), .removeCache(app: app), .listStacks,
+            .finishBuildVolume(build: build, app: app, keepCache: false), .abandonWork(build: build),
+            .listBuildVolumes, .listSlugs, .removeSlug(digest: digest), .listCaches, .removeCache(app: app),
+            .listStacks,
             .buildStack(name: "debian-13"), .doctor,
         ]
         for call in calls { try roundTrip(EngineRequest(id: 7, epoch: 8, platformID: "p", call: call)) }
+    }
+
+    @Test func aSpecOfAnOlderPaasdMeansTheSpacesNetwork() throws {
+        var spec = Self.spec()
+        spec.network = .none
+        var object = try #require(
+            try JSONSerialization.jsonObject(with: JSONEncoder().encode(spec)) as? [String: Any])
+        #expect(object.removeValue(forKey: "network") as? String == "none")
+        let old = try JSONDecoder().decode(
+            ContainerSpec.self, from: JSONSerialization.data(withJSONObject: object))
+        #expect(old.network == .space)
     }
 
     @Test func everyResultComesBackAsItWas() throws {

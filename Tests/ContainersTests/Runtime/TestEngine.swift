@@ -20,15 +20,17 @@ final class TestEngine: @unchecked Sendable {
     let slug: SlugDigest
     static let stack = "tiny"
 
-    /// - Parameter linked: the run directory is named through a link and with doubled slashes, as in `/var/run//paas`.
-    init(linked: Bool = false) throws {
+    /// - Parameters:
+    ///   - linked: the run directory is named through a link and with doubled slashes, as in `/var/run//paas`.
+    ///   - more: further settings. A path in them that begins with `ROOT/` lies in the folder of this test.
+    init(linked: Bool = false, settings more: [String: String] = [:]) throws {
         Signals.ignoreBrokenPipes()
         let tag = String(UInt32.random(in: 0x10_0000...0xFF_FFFF), radix: 16)
         instance = "t\(tag)"
         // bin/test names a folder of its own, and so finds what a run left that was ended half-way.
         root = (getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp") + "/paas-rt-\(tag)"
         let net = Int.random(in: 0...15) * 16
-        environment = [
+        var environment = [
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "PAAS_DATA_DIR": root + "/data", "PAAS_RUN_DIR": root + (linked ? "/link//run" : "/run"),
             "PAAS_INSTANCE": instance,
@@ -36,6 +38,10 @@ final class TestEngine: @unchecked Sendable {
             "PAAS_USER": "root", "PAAS_GIT_USER": "nobody",
             "PAAS_PREFIX": root + "/prefix", "PAAS_LOG_BUDGET_BYTES": "1048576",
         ]
+        for (key, value) in more {
+            environment[key] = value.hasPrefix("ROOT/") ? root + value.dropFirst(4) : value
+        }
+        self.environment = environment
         settings = try Settings(environment: environment, file: "")
         client = LocalEngine(socket: settings.engineSocket, platformID: instance)
         slug = try Self.makeFiles(root)
@@ -43,6 +49,18 @@ final class TestEngine: @unchecked Sendable {
             let link = root + "/link"
             try Syscall.check("symlink") { symlink(".", link) }
         }
+    }
+
+    /// Starts it, lets the body work with it and ends it, however the body ends.
+    static func with(_ engine: TestEngine, _ body: (TestEngine) async throws -> Void) async throws {
+        do {
+            try await engine.start()
+            try await body(engine)
+        } catch {
+            let log = ((try? Files.readText(engine.root + "/engine.log")) ?? nil) ?? ""
+            Issue.record("\(ErrorChain(error))\n\(log.suffix(4000))")
+        }
+        try engine.close()
     }
 
     static var program: String {
@@ -185,7 +203,9 @@ final class TestEngine: @unchecked Sendable {
     private static func makeFiles(_ root: String) throws -> SlugDigest {
         let script = """
             set -e
-            R=$1/stack; mkdir -p $1/data/stacks/tiny/x $1/data/slugs $1/prefix/buildpacks/bin $1/slug/.profile.d
+            R=$1/stack; mkdir -p $1/data/stacks/tiny/x $1/data/slugs $1/prefix/buildpacks/bin $1/prefix/bin $1/slug/.profile.d
+            printf '#!/bin/bash\\nexec /bin/bash /paas/buildpacks/bin/build\\n' >$1/prefix/bin/paas-lifecycle
+            chmod 0755 $1/prefix/bin/paas-lifecycle
             mkdir -p $R/usr/bin $R/usr/lib $R/usr/lib64 $R/usr/sbin $R/etc $R/tmp $R/proc $R/sys $R/dev $R/app $R/run
             for d in bin lib lib64 sbin; do ln -s usr/$d $R/$d; done
             shift; T=$R

@@ -147,7 +147,7 @@ def create(path):
 
 
 for path in [
-    "/paas/init", "/paas/launch", "/paas/environment", "/paas/buildpacks/bin/build", "/etc/resolv.conf", "/etc/hosts", "/etc/passwd", "/bin/sh",
+    "/paas/init", "/paas/launch", "/paas/environment", "/paas/lifecycle", "/etc/resolv.conf", "/etc/hosts", "/etc/passwd", "/bin/sh",
     "/proc/sysrq-trigger", "/proc/sys/kernel/core_pattern", "/proc/sys/kernel/sysrq", "/proc/sys/vm/overcommit_memory",
     "/proc/sys/net/ipv4/ip_forward", "/proc/sys/fs/suid_dumpable", "/proc/sys/user/max_user_namespaces", "/proc/sys/kernel/ns_last_pid",
     "/sys/kernel/uevent_helper", "/sys/power/state", "/sys/kernel/mm/transparent_hugepage/enabled", "/sys/fs/cgroup/cgroup.procs",

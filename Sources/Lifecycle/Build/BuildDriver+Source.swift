@@ -1,0 +1,93 @@
+import Domain
+import Glibc
+import OS
+
+extension BuildDriver {
+    /// The source in the build folder, complete, and without what it does not want in its slug.
+    func bringSource() throws(BuildStop) {
+        var submodules = request.submodules
+        var base: FetchURL?
+        let fetch = SourceFetch(
+            request: request, output: output, environment: reach, home: work + "/home", work: work, folder: buildFolder,
+            keepsGitFolder: keepsGitFolder)
+        switch request.source {
+        case .present:
+            if !buildsInApp { try FolderMove.contents(of: roots.app, to: buildFolder) }
+        case .git(let url, let ref):
+            let fetched = try fetch.git(url, ref)
+            submodules = fetched.submodules
+            base = fetched.base
+            report.source = fetched.source
+            request.sourceVersion = fetched.source.commit
+        case .tar:
+            report.source = try fetch.tar(roots.tmp + "/source.tar").source
+        }
+        let ignore = try slugIgnore()
+        if !submodules.isEmpty {
+            var modules = SubmoduleFetch(
+                mode: try .init(config: try config.text("GIT_SUBMODULES")), output: output,
+                isOffline: request.isOffline,
+                environment: reach, home: work + "/home", work: work, root: buildFolder, budget: request.checkoutLimit)
+            try modules.fetch(submodules, base: base) { path in
+                ignore?.covers(path.split(separator: "/").map { Array($0.utf8) }) ?? false
+            }
+        }
+        if request.source != .present { try checkProcfile() }
+        if let ignore {
+            let folder = buildFolder
+            let removed = try stopping { () throws(SystemError) in try ignore.apply(to: folder) }
+            if removed > 0 { output.body(".slugignore: \(removed) \(removed == 1 ? "entry" : "entries") left out") }
+        }
+    }
+
+    private func slugIgnore() throws(BuildStop) -> SlugIgnore? {
+        guard let bytes = try sourceFile(".slugignore", limit: SlugIgnore.maximumBytes) else { return nil }
+        return try SlugIgnore(bytes)
+    }
+
+    /// One that can't be read shows itself before a long compile. What paasd checked out it has looked at itself.
+    private func checkProcfile() throws(BuildStop) {
+        guard let bytes = try sourceFile("Procfile", limit: Procfile.maximumBytes) else { return }
+        do throws(PaaSError) { _ = try Procfile(bytes) } catch {
+            throw BuildStop(.sourceUnusable, lines: error.message.split(separator: "\n").map(String.init))
+        }
+    }
+
+    /// A regular file at the root of the source; nil if it is not there, or is a link, which may lead anywhere. One byte above
+    /// the limit comes too, so that whoever reads it can say that it is too large.
+    func sourceFile(_ name: String, limit: Int) throws(BuildStop) -> [UInt8]? {
+        let path = "\(buildFolder)/\(name)"
+        var info = stat()
+        guard lstat(path, &info) == 0, info.st_mode & S_IFMT == S_IFREG else { return nil }
+        return try stopping { () throws(SystemError) in
+            try OwnedFD.open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK).readFully(limit + 1)
+        }
+    }
+}
+
+/// Moves a tree's contents, also from one mount to another.
+enum FolderMove {
+    /// `target` is there. Links stay links, several names of one file stay so.
+    static func contents(of source: String, to target: String) throws(BuildStop) {
+        let names = try stopping { () throws(SystemError) in try Files.list(source) }
+        var rest: [String] = []
+        for name in names where rename("\(source)/\(name)", "\(target)/\(name)") != 0 {
+            guard errno == EXDEV else { throw BuildStop(SystemError.last("move \(name)")) }
+            rest.append(name)
+        }
+        while !rest.isEmpty {
+            let part = rest.prefix(1000)
+            rest.removeFirst(part.count)
+            var spec = ProcessSpec("/bin/mv", ["-f", "-t", target, "--"] + part.map { "\(source)/\($0)" })
+            spec.environment = ["PATH": "/usr/bin:/bin", "LC_ALL": "C"]
+            let result = try stopping { () throws(SystemError) in try Command(spec, timeoutSeconds: 900).run() }
+            guard result.status == 0 else {
+                if result.errorText.contains("No space left") {
+                    throw BuildStop(.diskFull, "The build volume is full.")
+                }
+                let words = Printable.lastLines(result.errorOutput, count: 1).first ?? "exit code \(result.status)"
+                throw BuildStop(.environmentIncomplete, "The source can't be moved to \(target): \(words)")
+            }
+        }
+    }
+}
