@@ -48,7 +48,6 @@ final class FakeWorld: Sendable {
         var facts = TreeFacts(
             files: 3, totalBytes: 100, largestFile: "a", largestBytes: 50, lfsPointers: [], gitlinks: [],
             hasGitmodules: false)
-        var config = ["GREETING": "hello"]
         /// What was asked for with each checkout.
         var checkouts: [KeptHistory?] = []
         var ports: [PortBinding] = []
