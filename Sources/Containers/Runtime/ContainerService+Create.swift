@@ -81,6 +81,7 @@ extension ContainerService {
                 logBytes: log.segmentBytes, cgroupFiles: try cgroups.makeMonitor(spec.id))
             let pid = try conmon.create()
             try cgroups.limitMonitor(spec.id)
+            try cgroups.openToReaders(spec.id)
             try KernelLimits().apply(to: pid)
             let monitor = try Files.readText(paths.conmonPid).flatMap { Int32($0) }
             let started = try Host.startTime(of: pid)
