@@ -181,7 +181,7 @@ import Testing
 
     @Test func withoutANetworkNothingIsFetched() async throws {
         let bench = Bench()
-        try bench.world.with { $0.config = ["BUILD_NETWORK": try ConfigValue("none")] }
+        bench.world.with { $0.config = ["BUILD_NETWORK": "none"] }
         try await bench.running { builds, _, _ in
             let (build, _, _) = try await self.build(bench, builds, Build.Source(kind: .git, url: Self.url))
             #expect(build.error?.message.contains("BUILD_NETWORK") == true)
