@@ -21,6 +21,9 @@ final class Upkeep: Sendable {
         var keptTime = "2.weeks.ago"
     }
 
+    /// How long git may take to end when it is asked to.
+    private static let endSeconds: Double = 5
+
     private struct Running {
         var app: AppID
         /// Nil until it is started.
@@ -138,21 +141,26 @@ final class Upkeep: Sendable {
         if !isWanted { group.stop() }
         var tail = OutputTail()
         let deadline = Monotonic.now() + Double(plan.longestSeconds)
+        var killTime = Double.infinity
         var open = true
         while open {
             var ready = pollfd(fd: reading.raw, events: Int16(POLLIN), revents: 0)
-            let count = try Syscall.check("poll") { poll(&ready, 1, 1000) }
+            let count = try Syscall.check("poll") { poll(&ready, 1, 500) }
             if count > 0 {
                 let part = try reading.read(upTo: 4096)
                 if part.isEmpty { open = false } else { tail.append(part) }
-            } else if Monotonic.now() > deadline {
+            }
+            let now = Monotonic.now()
+            if now > deadline, killTime == .infinity {
                 log("packing \(app).git took more than \(plan.longestSeconds) s and was ended")
                 group.stop()
-                open = false
             }
+            if now > deadline || state.withLock({ $0.running?.isEnded }) == true {
+                killTime = min(killTime, now + Self.endSeconds)
+            }
+            if now > killTime { open = false }
         }
-        var ending = pollfd(fd: child.pidfd.raw, events: Int16(POLLIN), revents: 0)
-        try Syscall.check("poll") { poll(&ending, 1, 10_000) }
+        // Of a run that has ended by itself nothing is left to be killed.
         group.close()
         let status = try child.wait()
         if status != 0 && state.withLock({ $0.running?.isEnded }) == false {

@@ -48,6 +48,8 @@ final class FakeWorld: Sendable {
         var facts = TreeFacts(
             files: 3, totalBytes: 100, largestFile: "a", largestBytes: 50, lfsPointers: [], gitlinks: [],
             hasGitmodules: false)
+        /// What was asked for with each checkout.
+        var checkouts: [KeptHistory?] = []
         var ports: [PortBinding] = []
         /// What a build container does: lines, exit code. Nil: it keeps running.
         var script: (lines: [String], exit: Int32)? = (["-----> Python app detected"], 0)
@@ -162,7 +164,7 @@ extension FakePaasd: BuildStore {
     }
     func buildConfig(_ app: AppID) async throws(PaaSError) -> (vars: ConfigVars, version: Int) {
         try alive()
-        var vars: ConfigVars = ["GREETING": try ConfigValue("hello")]
+        var vars: ConfigVars = [:]
         for (name, value) in world.with({ $0.config }) { vars[name] = try ConfigValue(value) }
         return (vars, 1)
     }
@@ -349,6 +351,7 @@ extension FakePaasd: SourceRepositories {
             if isDead { return }
             await Task.detached { _ = try? await Task.sleep(for: .milliseconds(5)) }.value
         }
+        world.with { $0.checkouts.append(keeping) }
     }
     func updateRef(app: AppID, ref: String, old: String?, new: String) async throws(PaaSError) {
         try called("updateRef")

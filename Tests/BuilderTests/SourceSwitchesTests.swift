@@ -68,6 +68,37 @@ import Testing
         #expect(error?.code == .appFailed && error?.message.contains(name) == true)
     }
 
+    @Test func theDriverIsToldWhatItNeeds() async throws {
+        for (config, submodules, kept) in [
+            ([:], true, nil as KeptHistory?), (["GIT_SUBMODULES": "off"], false, nil),
+            (["KEEP_GIT_DIR": "1"], true, KeptHistory(branch: "main")),
+        ] {
+            let bench = Bench()
+            bench.world.with {
+                $0.config = config
+                $0.facts = Self.facts(gitlinks: ["x"], hasGitmodules: true)
+            }
+            let (decisions, lines) = try await bench.running { _, service, _ in await bench.push(service) }
+            #expect(decisions == ["refs/heads/main": .moved], "\(lines)")
+            let spec = try #require(bench.world.with { $0.ensured.first })
+            func value(_ name: String) -> String? {
+                spec.environment.first { $0.name == name }.map { String(decoding: $0.value, as: UTF8.self) }
+            }
+            #expect(value("PAAS_SUBMODULES") == (submodules ? "[{\"path\":\"x\",\"commit\":\"\(Self.commit)\"}]" : nil))
+            #expect(value("PAAS_CHECKOUT_LIMIT_BYTES") == "1073741824")
+            #expect(bench.world.with { $0.checkouts } == [kept])
+        }
+    }
+
+    @Test func aTypingErrorFailsTheBuildBeforeItsContainer() async throws {
+        let bench = Bench()
+        bench.world.with { $0.config = ["GIT_SUBMODULES": "maybe"] }
+        let (decisions, lines) = try await bench.running { _, service, _ in await bench.push(service) }
+        #expect(decisions == ["refs/heads/main": .refuse("build 1 failed")])
+        #expect(lines.contains { $0.contains("GIT_SUBMODULES must be one of auto, required, off") }, "\(lines)")
+        #expect(bench.world.with { $0.ensured.isEmpty && $0.checkouts.isEmpty })
+    }
+
     @Test func theHistoryIsKeptOnTheBranchThatWasPushed() throws {
         let push = Build.Source(kind: .push, commit: Self.commit, ref: "refs/heads/main")
         #expect(try Self.switches([:]).keptHistory(of: push) == nil)

@@ -47,7 +47,7 @@ import Testing
         ]
         var generator = SeededGenerator(state: 5)
         var understood = 0
-        for round in 0..<200_000 {
+        for round in 0..<40_000 {
             var text = (0..<Int.random(in: 1...8, using: &generator)).map { _ in
                 pieces.randomElement(using: &generator) ?? ""
             }.joined()
@@ -63,6 +63,6 @@ import Testing
             }
             #expect(forms.contains(text), "\(text.debugDescription)")
         }
-        #expect(understood > 100)
+        #expect(understood > 10)
     }
 }

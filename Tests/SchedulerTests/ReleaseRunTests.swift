@@ -92,7 +92,7 @@ struct ReleaseRunTests {
         let row = row(state)
         var reused = row.container()
         reused.pidStartTime = 99
-        for containers in [[], [row.container(bootID: "other")], [reused]] {
+        for containers in [[], [row.container(bootID: "other")], [reused], [row.container(.exited)]] {
             let actions = scene(rows: [row], containers: containers).plan().actions
             guard case .endRun(let end) = actions.first, case .failed(let why) = end.result else {
                 Issue.record("\(actions)")

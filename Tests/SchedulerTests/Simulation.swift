@@ -214,6 +214,7 @@ final class Simulation {
             if !lost.isEmpty && snapshot?.current != nil { fail("places \(lost) no longer served after \(action)") }
         }
         checkRows()
+        if case .ensure = action { checkRuns() }
     }
 
     /// Places of `web` with a running process that every router which counts sends to.
@@ -265,11 +266,8 @@ final class Simulation {
             ?? false
     }
 
-    private func checkRows() {
-        let rows = store.read { $0.instances }
-        if Set(rows.map(\.id)).count != rows.count { fail("two rows for one container") }
-        let known = Set(rows.map(\.id))
-        for container in engine.list() where !known.contains(container.id) { fail("\(container.id) has no row") }
+    /// A run has one container ever, and release phases are never beside each other.
+    private func checkRuns() {
         for (name, count) in engine.state.withLock({ $0.made }) where count > 1 {
             if ReleaseRun.Kind.allCases.contains(where: { name.hasPrefix($0.rawValue + ".") }) {
                 fail("\(name) ran \(count) times")
@@ -277,6 +275,13 @@ final class Simulation {
         }
         let phases = engine.list().filter { $0.name.hasPrefix("release.") && $0.state == .running }
         if phases.count > 1 { fail("release phases beside each other: \(phases.map(\.name))") }
+    }
+
+    private func checkRows() {
+        let rows = store.read { $0.instances }
+        if Set(rows.map(\.id)).count != rows.count { fail("two rows for one container") }
+        let known = Set(rows.map(\.id))
+        for container in engine.list() where !known.contains(container.id) { fail("\(container.id) has no row") }
         // A place may be held twice only while one takes over from the other.
         for (name, group) in Dictionary(grouping: rows.filter { $0.state == .up }, by: { "\($0.name) v\($0.release)" })
         where group.filter({ !$0.replaceRequested }).count > 1 {

@@ -11,7 +11,7 @@ import time
 # As in a build container: the image read-only, the build's folders writable, uid 1000, processes that end with the first one.
 INSIDE = r"""
 set -eu
-root=$1 image=$2 packs=$3; shift 3
+root=$1 image=$2 packs=$3 command=$4; shift 4
 view=$root/view
 mkdir -p "$view"
 mount -t erofs -o loop,ro "$image" "$view"
@@ -23,12 +23,15 @@ for name in null zero urandom random; do : >"$view/dev/$name"; mount --bind "/de
 ln -s /proc/self/fd "$view/dev/fd"
 for name in resolv.conf hosts; do mount --bind "/etc/$name" "$view/etc/$name"; done
 ip link set lo up 2>/dev/null || true
-exec env -i "$@" chroot --userspec=1000:1000 "$view" bash -c '
-    cd /app
-    name=$PACK
-    /tmp/packs/$name/bin/detect /app >/tmp/detected || exit 100
-    bash /tmp/packs/$name/bin/compile /app /cache /env || exit 1
-    if [ -f /tmp/packs/$name/bin/release ]; then bash /tmp/packs/$name/bin/release /app >/tmp/release; fi'
+exec env -i "$@" chroot --userspec=1000:1000 "$view" bash -c "$command"
+"""
+
+COMPILE = r"""
+cd /app
+name=$PACK
+/tmp/packs/$name/bin/detect /app >/tmp/detected || exit 100
+bash /tmp/packs/$name/bin/compile /app /cache /env || exit 1
+if [ -f /tmp/packs/$name/bin/release ]; then bash /tmp/packs/$name/bin/release /app >/tmp/release; fi
 """
 
 
@@ -67,17 +70,21 @@ class StackBuild:
         copies.mkdir()
         for name in ("lib", pack):
             shutil.copytree(self.packs / name, copies / name)
+        return self.run(COMPILE, network, PACK=pack, **environment)
+
+    def run(self, command, network=False, timeout=300, **environment):
+        """A command line in the image; the buildpacks are at /paas. True if it ended well."""
         for name in ("app", "cache", "tmp"):
             subprocess.run(["chown", "-R", "1000:1000", self.root / name], check=True)
         variables = {
-            "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin", "HOME": "/tmp", "LANG": "C.UTF-8", "STACK": "debian-13", "PACK": pack,
+            "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin", "HOME": "/tmp", "LANG": "C.UTF-8", "STACK": "debian-13",
             "SOURCE_VERSION": "0123456789abcdef0123456789abcdef01234567", "SOURCE_DATE_EPOCH": "315532800", **environment,
         }
         begin = time.monotonic()
         result = subprocess.run(
             ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", *([] if network else ["--net"]),
-             "bash", "-c", INSIDE, "inside", str(self.root), str(self.image), str(self.packs), *[f"{k}={v}" for k, v in variables.items()]],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300)
+             "bash", "-c", INSIDE, "inside", str(self.root), str(self.image), str(self.packs), command, *[f"{k}={v}" for k, v in variables.items()]],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout)
         self.seconds = time.monotonic() - begin
         self.code, self.output = result.returncode, result.stdout
         return self.code == 0

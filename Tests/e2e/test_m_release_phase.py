@@ -159,6 +159,22 @@ def test_a_newer_release_ends_a_running_one_and_is_the_one_that_counts(app):
     assert app.json("apps", "info")["currentRelease"] == 4
 
 
+def test_a_restart_of_the_host_meanwhile_fails_it_and_says_so(app):
+    app.deploy(source="who")
+    app.write({"Procfile": WHO + "release: echo begun; sleep 600\n"})
+    app.commit()
+    app.push("-o", "no-wait")
+    wait_until(lambda: "begun" in app.paasctl("logs", "-p", "release").stdout, 60, "the begin of the release phase")
+    app.platform.command(app.platform.repo / "bin/lib/power-cut", timeout=60)
+    app.platform.up()
+    wait_until(lambda: app.json("releases")[0]["state"] == "failed", 60, "the failure of v2")
+    [run] = release_runs(app, 2)
+    assert run["state"] == "failed" and run["exitCode"] is None and "can't be known" in run["reason"]
+    assert run["output"] == "begun"
+    wait_until(lambda: app.ask().startswith("web.1@v1#"), 60)
+    wait_until(lambda: [p["name"] for p in app.processes(state=None)] == ["web.1"], 30, "nothing but web.1")
+
+
 # app.json
 
 

@@ -6,7 +6,7 @@ RUNTIME_PACKAGES=(postgresql runc conmon tini s6 nftables erofs-utils e2fsprogs 
     iproute2 dnsmasq-base util-linux uidmap libarchive-tools jq curl procps python3)
 OPTIONAL_PACKAGES=(crun)
 BUILD_PACKAGES=(gcc g++ libc6-dev pkg-config binutils make libssl-dev zlib1g-dev)
-TEST_PACKAGES=(python3-pytest python3-requests mosquitto-clients swaks libmemcached-tools bind9-dnsutils dpkg-dev
+TEST_PACKAGES=(python3-pytest python3-requests mosquitto-clients git-lfs swaks libmemcached-tools bind9-dnsutils dpkg-dev
     python3-venv python3-pip)
 # Clients of what `bin/test upstream` deploys.
 UPSTREAM_PACKAGES=(redis-tools)

@@ -14,3 +14,5 @@ config() { [[ -n ${ENV_DIR:-} && -f $ENV_DIR/$1 ]] && cat "$ENV_DIR/$1"; return 
 has_config() { [[ -n ${ENV_DIR:-} && -f $ENV_DIR/$1 ]]; }
 # file NAME: a regular file (or a link to one) at the root of the source.
 file() { [[ -f $BUILD_DIR/$1 ]]; }
+# run_folder: where BUILD_DIR will lie when it runs. An app can have itself built elsewhere (BUILD_IN_APP_DIR=0).
+run_folder() { if [[ $BUILD_DIR == /tmp/build_* && -d /app && -w /app ]]; then echo /app; else echo "$BUILD_DIR"; fi; }

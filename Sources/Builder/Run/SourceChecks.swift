@@ -27,7 +27,7 @@ enum SourceChecks {
                 } ?? ""
             throw PaaSError(
                 .appFailed,
-                "the files of this commit have \(BuildWords.size(facts.totalBytes)), more than the \(BuildWords.size(limitBytes)) allowed\(largest)"
+                "the files of this commit have \(BuildWords.size(facts.totalBytes)), more than the \(BuildWords.size(limitBytes)) allowed\(largest); take out of git what the build does not need, or ask the operator for a larger PAAS_CHECKOUT_LIMIT_BYTES"
             )
         }
         var lines = try submodules(facts, switches)

@@ -38,6 +38,8 @@ struct ContainerRecord: Sendable, Codable, Hashable {
     /// On the clock that goes on while the machine sleeps, seconds since boot.
     var deadline: Double?
     var timeLimitSeconds: Int?
+    /// Of one that runs once: its first process was about to be let go. Optional, because records of an older engine lack it.
+    var mayHaveRun: Bool?
 
     init(_ spec: ContainerSpec, bootID: String) {
         id = spec.id

@@ -92,6 +92,7 @@ extension ContainerService {
                 $0.record.monitorStartTime = monitorStarted
             }
         case .start:
+            if spec.runsOnce { try table.update(spec.id, persist: persist) { $0.record.mayHaveRun = true } }
             try runtime.start("\(spec.id)")
         case .recordRunning:
             let now = Timestamp.now()

@@ -16,6 +16,8 @@ extension ContainerService {
             throw error.asPaaSError("the kernel's limits can't be raised")
         }
         var living: [ContainerRecord] = []
+        /// Half made, but may have run: their records stay.
+        var ended: [ContainerRecord] = []
         var broken: Set<InstanceID> = []
         do throws(SystemError) {
             for name in try Files.list(ContainerPaths.root(settings)) {
@@ -23,12 +25,14 @@ extension ContainerService {
                 let record = ContainerRecord.read(ContainerPaths(settings: settings, id: id).state)
                 if let record, record.id == id, record.phase != .creating, record.bootID == bootID {
                     living.append(record)
+                } else if let record, record.id == id, record.mayHaveRun == true, record.bootID == bootID {
+                    ended.append(record)
                 } else {
                     broken.insert(id)
                 }
             }
             // Everything is put on record before it exists; what has no record is left from a folder that was removed.
-            let known = Set(living.map(\.id))
+            let known = Set((living + ended).map(\.id))
             for id in try cgroups.known() where !known.contains(id) { broken.insert(id) }
             for name in try Files.list(runtime.root) {
                 if let id = InstanceID(name), !known.contains(id) { broken.insert(id) }
@@ -49,7 +53,7 @@ extension ContainerService {
                 ?? PaaSError(.internal, "the control groups of a trial start can't be removed", cause: error)
         }
         do {
-            try network.start(living: living.map(\.id))
+            try network.start(living: (living + ended).map(\.id))
         } catch {
             throw (error as? PaaSError)
                 ?? PaaSError(.internal, "the network of containers can't be set up", cause: error)
@@ -64,7 +68,8 @@ extension ContainerService {
                     "instance": "\(record.id)", "name": "\(record.name)", "phase": "\(now?.phase.rawValue ?? "")",
                 ])
         }
-        for id in broken {
+        for record in ended { table.insert(record) }
+        for id in broken.union(ended.map(\.id)) {
             logger.warning("undoing a half-made container", metadata: ["instance": "\(id)"])
             try killStrays(id)
             do throws(PaaSError) {

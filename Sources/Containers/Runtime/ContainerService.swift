@@ -88,6 +88,7 @@ public final class ContainerService: Sendable {
                 }
                 // Nobody else works on it, so it is the rest of one that could not be cleared away.
                 try undo(spec.id)
+                if let ended = table.observation(spec.id) { return ended }
             } else if leftovers.withLock({ $0.contains(spec.id) }) {
                 try undo(spec.id)
             }
@@ -103,6 +104,8 @@ public final class ContainerService: Sendable {
                         "instance": "\(spec.id)", "app": "\(spec.app)", "error": "\(ErrorChain(error))",
                     ])
                 try undo(spec.id)
+                // It may have run: the caller has to know, and must not try again.
+                if let ended = table.observation(spec.id) { return ended }
                 throw (error as? PaaSError)
                     ?? PaaSError(.internal, "container \(spec.name) could not be started", cause: error)
             }
@@ -163,9 +166,15 @@ public final class ContainerService: Sendable {
         try record.write(ContainerPaths(settings: settings, id: record.id).state)
     }
 
-    /// Takes away all of a container, whatever there is of it, in the reverse order of the steps.
+    /// Takes away all of a container, whatever there is of it, in the reverse order of the steps. Of a half-made one that runs
+    /// once and may have run, the record stays: as exited, until it is removed.
     func undo(_ id: InstanceID) throws(PaaSError) {
         do {
+            if let record = table[id]?.record, record.phase == .creating, record.mayHaveRun == true {
+                try endHalfMade(record)
+                leftovers.withLock { _ = $0.remove(id) }
+                return
+            }
             try Self.destroy(id, settings: settings, cgroups: cgroups, runtimeRoot: runtime, images: images)
             try network.release(instance: id)
             try Self.forget(id, settings: settings)
@@ -181,6 +190,15 @@ public final class ContainerService: Sendable {
         }
         leftovers.withLock { _ = $0.remove(id) }
         table.remove(id)
+    }
+
+    private func endHalfMade(_ record: ContainerRecord) throws {
+        try Self.destroy(record.id, settings: settings, cgroups: cgroups, runtimeRoot: runtime, images: images)
+        logger.warning("a container may have run and is not made again", metadata: ["instance": "\(record.id)"])
+        try table.update(record.id, persist: persist) {
+            $0.record.phase = .exited
+            $0.record.exitedAt = Timestamp.now()
+        }
     }
 
     /// Tries again what failed before.

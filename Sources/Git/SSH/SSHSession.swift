@@ -21,7 +21,7 @@ public enum SSHSession {
             try Thread.tryStart("ssh-input") { sendInput(to: channel) }
             return try relay(channel)
         } catch {
-            say("The platform was interrupted; try again.\n")
+            say("The platform was interrupted. A build that has begun goes on (paasctl builds); else try again.\n")
             return 1
         }
     }

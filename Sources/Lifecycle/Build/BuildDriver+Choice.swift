@@ -15,7 +15,8 @@ extension BuildDriver {
         let inputs = BuildpackChoice.Inputs(
             setting: request.buildpacks, configVar: try config.text("BUILDPACK_URL"),
             manifest: try sourceFile("app.json", limit: BuildpackList.maximumManifestBytes),
-            file: try sourceFile(".buildpacks", limit: BuildpackList.maximumFileBytes))
+            file: try sourceFile(".buildpacks", limit: BuildpackList.maximumFileBytes),
+            project: try sourceFile("project.toml", limit: BuildpackList.maximumManifestBytes))
         switch try BuildpackChoice(inputs, known: known) {
         case .explicit(let wanted, let origin): return try explicit(wanted, origin, known)
         case .detection: return try detect(known)
@@ -28,6 +29,7 @@ extension BuildDriver {
         if origin != .setting {
             output.body("Buildpacks named by \(origin.rawValue): \(wanted.map(\.printable).joined(separator: ", "))")
         }
+        isNamedByProject = origin == .project
         var list: [Buildpack] = []
         // All are there before the first one runs: a wrong address is told at once.
         for (index, one) in wanted.enumerated() { list.append(try store.get(one, index: index)) }

@@ -6,11 +6,41 @@ extension BuildDriver {
     /// The slug in the app's folder, without what was only there for the build.
     func finishTree() throws(BuildStop) {
         let folder = buildFolder
+        try checkLibraries()
         if !keepsGitFolder { try stopping { () throws(SystemError) in try Files.removeTree(folder + "/.git") } }
-        guard !buildsInApp else { return }
         let app = roots.app
-        try stopping { () throws(SystemError) in try FolderWalk.empty(app) }
-        try FolderMove.contents(of: folder, to: app)
+        if !buildsInApp {
+            try stopping { () throws(SystemError) in try FolderWalk.empty(app) }
+            try FolderMove.contents(of: folder, to: app)
+        }
+        try writeBill()
+    }
+
+    /// Which packages are in the slug.
+    private func writeBill() throws(BuildStop) {
+        let app = roots.app
+        let name = platform["APP_NAME"] ?? "app"
+        let bill = try stopping { () throws(SystemError) in
+            try SoftwareBill(app: app, stack: request.stack, name: name)
+        }
+        for note in bill.notes { output.body(note) }
+        try write(bill.document, "sbom.cdx.json")
+    }
+
+    /// configure scripts link whatever optional library they find, and this image has more of them than the one that runs.
+    private func checkLibraries() throws(BuildStop) {
+        let check = LibraryCheck(runPackages: roots.runPackages, packageLists: roots.packageLists)
+        let folder = buildFolder
+        for missing in try stopping({ () throws(SystemError) in try check.missing(in: folder) }) {
+            let wants =
+                "\(Printable.line(missing.user)) needs \(Printable.line(missing.library)), which processes of the app will not find"
+            if let package = missing.package {
+                output.warn(
+                    "\(wants); it is in the Debian package \(package): name that in an Aptfile, or build without it.")
+            } else {
+                output.warn("\(wants); neither the slug nor the stack has it.")
+            }
+        }
     }
 
     func sayDone() throws(BuildStop) {

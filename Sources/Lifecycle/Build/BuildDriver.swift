@@ -18,6 +18,8 @@ final class BuildDriver {
     let keepsGitFolder: Bool
 
     var report = BuildReport()
+    /// `project.toml` chose the buildpacks.
+    var isNamedByProject = false
     /// Those whose `bin/report` may be asked.
     var started: [Buildpack] = []
     /// `export` files of the buildpacks that have run.
@@ -90,7 +92,18 @@ final class BuildDriver {
     private func build() throws(BuildStop) {
         try bringSource()
         let chosen = try choose()
-        try runClassic(chosen)
+        let foreign = chosen.buildpacks.filter { $0.kind == .cloudNative }
+        if foreign.isEmpty {
+            try runClassic(chosen)
+        } else if foreign.count == chosen.buildpacks.count {
+            try runCloudNative(chosen)
+        } else {
+            throw BuildStop(
+                .buildpackUnusable,
+                "The list has classic and Cloud Native Buildpacks, which can't work on one source together.",
+                "Classic: \(chosen.buildpacks.filter { $0.kind == .classic }.map(\.name).joined(separator: ", "))",
+                "Cloud Native: \(foreign.map(\.name).joined(separator: ", "))")
+        }
         try finishTree()
     }
 
@@ -121,7 +134,8 @@ final class BuildDriver {
 
     var store: BuildpackStore {
         BuildpackStore(
-            roots: roots, request: request, output: output, folder: work + "/packs", home: work + "/home",
+            roots: roots, request: request, output: output, folder: work + "/packs", source: buildFolder,
+            home: work + "/home",
             environment: reach)
     }
 }

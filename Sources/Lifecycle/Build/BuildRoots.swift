@@ -20,6 +20,11 @@ struct BuildRoots: Sendable {
     /// Lines `NAME=value` of the image: how registries are reached.
     let environmentFile: String
 
+    /// What packages the image that runs slugs has, in dpkg's form; the stack leaves it in the image that builds.
+    let runPackages: String
+    /// The lists of the files of this image's packages.
+    let packageLists: String
+
     init(environment: [String: String]) {
         let root = environment["PAAS_BUILD_ROOT"] ?? ""
         app = root + "/app"
@@ -28,6 +33,8 @@ struct BuildRoots: Sendable {
         result = root + "/result"
         layers = root + "/layers"
         tmp = root + "/tmp"
+        runPackages = root + "/usr/share/slipway/run-status"
+        packageLists = root + "/var/lib/dpkg/info"
         platformBuildpacks = environment["PAAS_BUILDPACKS_DIR"] ?? "/paas/buildpacks"
         environmentFile = environment["PAAS_BUILD_ENVIRONMENT"] ?? "/etc/environment"
     }

@@ -16,6 +16,8 @@ struct BuildStop: Error, Sendable, Hashable {
         self.lines = lines
     }
 
+    init(_ failure: CNBFailure) { self.init(failure.exit, lines: [failure.message] + failure.details) }
+
     /// A system call on the build's own folders failed: the volume is full, or the platform did not give what it promises.
     init(_ error: SystemError) {
         if error.isNoSpace {

@@ -21,8 +21,21 @@ struct BuildpackRun {
         spec.rawEnvironment = environment.block
         spec.directory = directory
         // Descriptors of the child are copies, so the same one can be both.
-        let child = try ChildProcess.spawn(spec, descriptors: [nil, output, output])
+        let child = try Self.start(spec, descriptors: [nil, output, output])
         return try child.wait()
+    }
+
+    /// Starts a program that may have been written a moment ago: a child that another thread is just starting can still hold
+    /// the writer's descriptor, and the kernel runs no file that is open for writing.
+    static func start(_ spec: ProcessSpec, descriptors: [Int32?]) throws(SystemError) -> ChildProcess {
+        for _ in 0..<100 {
+            do throws(SystemError) {
+                return try ChildProcess.spawn(spec, descriptors: descriptors)
+            } catch  where error.errno == ETXTBSY {
+                usleep(20_000)
+            }
+        }
+        return try ChildProcess.spawn(spec, descriptors: descriptors)
     }
 
     /// - Parameter file: a path for what it prints. A file and not a pipe: a process that it leaves behind would hold a pipe

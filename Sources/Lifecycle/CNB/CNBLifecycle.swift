@@ -103,6 +103,12 @@ public struct CNBLifecycle: Sendable {
     public func build(
         buildpacks: [String], group: [BuildpackDescriptor.Reference]? = nil
     ) throws(CNBFailure) -> Result {
+        guard !executionEnvironment.isEmpty, !executionEnvironment.contains("/") else {
+            throw CNBFailure(
+                .sourceUnusable,
+                "CNB_EXEC_ENV is \(Names.quoted(executionEnvironment)); use a word without a slash, such as production or test."
+            )
+        }
         let catalogue = try BuildpackCatalogue(folders: buildpacks)
         let wanted =
             group

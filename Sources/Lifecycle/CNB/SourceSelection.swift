@@ -25,7 +25,8 @@ public struct SourceSelection: Sendable {
             else {
                 throw CNBFailure(
                     .sourceUnusable,
-                    "project.toml: the pattern \(Names.quoted(line)) can't be used: it names nothing inside the source.")
+                    "project.toml: the pattern \(Names.quoted(line)) can't be used: it names nothing inside the source."
+                )
             }
             patterns.append((glob, negated))
         }

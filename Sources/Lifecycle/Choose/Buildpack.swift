@@ -30,12 +30,7 @@ struct Buildpack: Sendable, Hashable {
         func has(_ file: String) -> Bool { access("\(folder)/\(file)", F_OK) == 0 }
         let hasDetect = has("bin/detect")
         if hasDetect && has("bin/compile") { return .classic }
-        if has("buildpack.toml") {
-            let text = try stopping { () throws(SystemError) in
-                try Files.read("\(folder)/buildpack.toml", limit: 1 << 20)
-            }
-            if CloudNativeMarker.isDescriptor(text ?? []), has("bin/build") || !hasDetect { return .cloudNative }
-        }
+        if CNBLifecycle.isBuildpack(folder) { return .cloudNative }
         if has("bin/supply") || has("bin/finalize") {
             throw BuildStop(
                 .buildpackUnusable,
@@ -46,19 +41,5 @@ struct Buildpack: Sendable, Hashable {
         throw BuildStop(
             .buildpackUnusable, "\(name) is not a classic buildpack: it has no \(missing).",
             "A buildpack has bin/detect and bin/compile at the root of its repository.")
-    }
-}
-
-/// Whether a `buildpack.toml` describes a Cloud Native Buildpack; classic ones have such files with other contents.
-enum CloudNativeMarker {
-    /// It says `api = …` before its first table.
-    static func isDescriptor(_ bytes: [UInt8]) -> Bool {
-        for line in bytes.split(whereSeparator: { $0 == 10 || $0 == 13 }) {
-            let text = line.drop { $0 == 32 || $0 == 9 }
-            if text.first == UInt8(ascii: "[") { return false }
-            let key = text.prefix { $0 != 32 && $0 != 9 && $0 != UInt8(ascii: "=") }
-            if key.elementsEqual("api".utf8) || key.elementsEqual("\"api\"".utf8) { return true }
-        }
-        return false
     }
 }

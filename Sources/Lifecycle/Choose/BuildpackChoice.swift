@@ -1,3 +1,5 @@
+import Domain
+
 /// Which buildpacks build a source, and who said so. Pure.
 enum BuildpackChoice: Sendable, Hashable {
     enum Origin: String, Sendable {
@@ -21,8 +23,8 @@ enum BuildpackChoice: Sendable, Hashable {
         var manifest: [UInt8]?
         /// `.buildpacks`, bytes.
         var file: [UInt8]?
-        /// Names from `project.toml`; nil: no such file, or it names none.
-        var project: [String]?
+        /// `project.toml`, bytes.
+        var project: [UInt8]?
     }
 
     /// The first of them that names any decides.
@@ -42,11 +44,33 @@ enum BuildpackChoice: Sendable, Hashable {
             self = try .list(manifest, .manifest, known)
         } else if let bytes = inputs.file, case let names = try BuildpackList.file(bytes), !names.isEmpty {
             self = try .list(names, .file, known)
-        } else if let names = inputs.project, !names.isEmpty {
-            self = try .list(names, .project, known)
+        } else if let bytes = inputs.project, case let list = try Self.project(bytes, known), !list.isEmpty {
+            self = .explicit(list, .project)
         } else {
             self = .detection
         }
+    }
+
+    /// Addresses where it gives them: what has only an id beside them is one of what they lead to. Ids alone are names of ours.
+    private static func project(_ bytes: [UInt8], _ known: [String]) throws(BuildStop) -> [WantedBuildpack] {
+        let group: [ProjectDescriptor.Wanted]
+        do throws(CNBFailure) { group = try ProjectDescriptor(bytes).group } catch { throw BuildStop(error) }
+        let addresses = group.compactMap(\.uri)
+        var list: [WantedBuildpack] = []
+        for text in addresses.isEmpty ? group.map(\.id) : addresses {
+            if !addresses.isEmpty, !text.contains(":"), !text.hasPrefix("/") {
+                guard let names = GitModules.names(of: text.hasPrefix("./") ? String(text.dropFirst(2)) : text) else {
+                    throw BuildStop(
+                        .sourceUnusable,
+                        "project.toml: the buildpack \(Names.quoted(text)) is no path in this source; write one without '..', or an address."
+                    )
+                }
+                list.append(.inSource(names.joined(separator: "/")))
+            } else {
+                if case .explicit(let one, _) = try Self.list([text], .project, known) { list += one }
+            }
+        }
+        return list
     }
 
     private static func list(_ names: [String], _ origin: Origin, _ known: [String]) throws(BuildStop)

@@ -9,6 +9,8 @@ enum WantedBuildpack: Sendable, Hashable {
     case archive(FetchURL)
     /// An absolute path in the container, below one of the operator's folders.
     case folder(String)
+    /// A folder of the source itself, which only `project.toml` can name.
+    case inSource(String)
 
     /// Names under which public guides and manifests know buildpacks that do what ours do.
     static let aliases: [String: String] = [
@@ -106,6 +108,7 @@ enum WantedBuildpack: Sendable, Hashable {
         case .git(let url, let ref): url.printable + (ref.map { "#\(Printable.line($0))" } ?? "")
         case .archive(let url): url.printable
         case .folder(let path): "file://" + Printable.line(path)
+        case .inSource(let path): Printable.line(path)
         }
     }
 
@@ -115,7 +118,7 @@ enum WantedBuildpack: Sendable, Hashable {
         switch self {
         case .platform(let name, _): return name
         case .git(let url, _), .archive(let url): path = url.path
-        case .folder(let folder): path = folder
+        case .folder(let folder), .inSource(let folder): path = folder
         }
         var name = String(path.split(whereSeparator: { $0 == "/" || $0 == ":" }).last ?? "buildpack")
         for ending in [".git"] + FetchURL.archiveEndings.sorted(by: { $0.count > $1.count })

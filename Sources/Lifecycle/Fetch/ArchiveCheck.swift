@@ -91,7 +91,9 @@ struct ArchiveCheck: Sendable {
     /// Whether all is in one folder, as the archives of forges are; that folder is left out.
     var hasOneTopFolder: Bool { topFolder != nil }
     /// Its name.
-    var topFolder: String? { top.count == 1 && !hasRootFile ? top.first.map { String(decoding: $0, as: UTF8.self) } : nil }
+    var topFolder: String? {
+        top.count == 1 && !hasRootFile ? top.first.map { String(decoding: $0, as: UTF8.self) } : nil
+    }
     var isEmpty: Bool { kinds.isEmpty }
 
     /// To be called after the last entry: only now it is known where links lead.

@@ -9,6 +9,8 @@ struct BuildpackStore: Sendable {
     let output: BuildOutput
     /// Of this build, empty at first.
     let folder: String
+    /// The source.
+    let source: String
     let home: String
     /// How registries are reached.
     let environment: [String: String]
@@ -30,6 +32,7 @@ struct BuildpackStore: Sendable {
         case .git(let url, let ref): return try git(url, ref, wanted, target)
         case .archive(let url): return try archive(url, wanted, target)
         case .folder(let path): return try local(path, wanted, target)
+        case .inSource(let path): return try inSource(path, wanted, target)
         }
     }
 
@@ -131,6 +134,18 @@ struct BuildpackStore: Sendable {
         if let commit { output.body("Commit \(commit)") }
         try stopping { () throws(SystemError) in try Files.removeTree(target + "/.git") }
         return try finish(wanted, target, commit: commit)
+    }
+
+    /// A folder of the source; no link may lead out of it.
+    private func inSource(_ path: String, _ wanted: WantedBuildpack, _ target: String) throws(BuildStop) -> Buildpack {
+        let root = Files.canonical(source)
+        let real = Files.canonical("\(root)/\(path)")
+        var info = stat()
+        guard real.hasPrefix(root + "/"), stat(real, &info) == 0, info.st_mode & S_IFMT == S_IFDIR else {
+            throw BuildStop(.buildpackUnusable, "The buildpack \(wanted.printable) is no folder of this source.")
+        }
+        try copy(real, to: target)
+        return try finish(wanted, target, commit: nil)
     }
 
     /// Of a folder that is a clone; nil if it is none.

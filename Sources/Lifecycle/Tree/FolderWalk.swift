@@ -20,13 +20,12 @@ enum FolderWalk {
         /// The entry and all below it.
         func remove() throws(SystemError) { try FolderWalk.remove(name, in: folder, isFolder: kind == .folder) }
 
-        /// Up to `limit` bytes from the start of a regular file.
-        func head(_ limit: Int) throws(SystemError) -> [UInt8] {
-            let file = OwnedFD(
+        /// A regular file, for reading.
+        func open() throws(SystemError) -> OwnedFD {
+            OwnedFD(
                 try Syscall.check("open \(text)") {
                     openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
                 })
-            return try file.readFully(limit)
         }
 
         /// Fine for files and folders; links have no mode of their own.

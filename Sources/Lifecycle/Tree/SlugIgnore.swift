@@ -42,7 +42,6 @@ struct SlugIgnore: Sendable, Hashable {
             if slashes % 2 == 1 { break }
             line.removeLast()
         }
-        // A line of spaces only.
         return line
     }
 

@@ -103,6 +103,7 @@ extension Planner {
                         kind: kind, version: row.release, instance: row.id, result: .succeeded, exitCode: 0)))
             return
         }
+        if container.exitCode == nil && !container.timedOut { return fail(row, kind, StartProblem.unknownEnd(row)) }
         let reason = StartProblem.run(row, container, timeoutSeconds: input.settings.releaseTimeoutSeconds)
         fail(row, kind, reason, exitCode: container.exitCode)
     }

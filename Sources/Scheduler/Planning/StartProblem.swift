@@ -39,7 +39,7 @@ enum StartProblem {
 
     /// A run whose end nobody saw. It is not for the platform to choose that it runs twice.
     static func unknownEnd(_ row: ProcessInstance) -> String {
-        "it can't be known whether \(row.name) ran to its end: its container is gone, as after a restart of the host, and it is not run a second time by itself; look at what it changed, then make a new release (push again, or paasctl rollback)"
+        "it can't be known whether \(row.name) ran to its end: its exit code is lost, as after a restart of the host, and it is not run a second time by itself; look at what it changed, then make a new release (push again, or paasctl rollback)"
     }
 
     /// A process that the engine did not get started in time.

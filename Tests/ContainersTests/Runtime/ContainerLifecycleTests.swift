@@ -193,6 +193,35 @@ struct ContainerLifecycleTests {
         }
     }
 
+    /// Whatever the engine is killed at, and however often it is asked: the job is done once at most.
+    @Test func whatRunsOnceIsNeverMadeAgain() async throws {
+        try await withEngine { engine in
+            for step in [StartStep.monitor, .start, .recordRunning] {
+                try engine.kill()
+                try await engine.start(fault: step.faultPoint)
+                let spec = engine.spec("echo ran; sleep 0.3", name: "release.1", timeLimit: 60)
+                await #expect(throws: PaaSError.self, "\(step)") { try await engine.client.ensure(spec) }
+                try engine.waitForEngine()
+                try await engine.start()
+                if step == .start {
+                    let found = try await engine.observation(spec.id)
+                    #expect(found?.state == .exited && found?.exitCode == nil)
+                }
+                _ = try await engine.client.ensure(spec)
+                let ended = try await engine.wait(for: spec.id, "ends") { $0.state == .exited }
+                #expect(ended.exitCode == (step == .start ? nil : 0), "\(step)")
+                _ = try await engine.client.ensure(spec)
+                #expect(try await engine.logText(spec.id).count <= 1, "\(step)")
+                // Also by the next engine.
+                try engine.kill()
+                try await engine.start()
+                #expect(try await engine.observation(spec.id)?.state == .exited)
+                try await engine.client.remove(spec.id, epoch: 1)
+                #expect(try engine.leftovers().filter { $0.contains("\(spec.id)") } == [], "\(step)")
+            }
+        }
+    }
+
     @Test func aBuildRunsTheDriver() async throws {
         try await withEngine { engine in
             let driver =

@@ -95,6 +95,9 @@ import Testing
         let test = try bench.buildpack("test", about: "exec-env = [\"test\"]", build: "exit 1")
         let both = try bench.buildpack("both", about: "exec-env = [\"*\"]")
         #expect(try bench.build([test, both]).used.map(\.id) == ["test/both"])
+        bench.environment = "a/b"
+        #expect(bench.failure([both])?.exit == .sourceUnusable)
+        bench.environment = "production"
         let only = try #require(bench.failure([test]))
         #expect(only.exit == .buildpackDoesNotMatch)
     }

@@ -19,7 +19,9 @@ private func stop(_ body: () throws(BuildStop) -> Void) -> BuildStop? {
         #expect(try WantedBuildpack("python", known: known) == .platform(name: "python", alias: nil))
         #expect(try WantedBuildpack("slipway/python", known: known) == .platform(name: "python", alias: nil))
         #expect(try WantedBuildpack("heroku/nodejs", known: known) == .platform(name: "node", alias: "heroku/nodejs"))
-        #expect(try WantedBuildpack("heroku-community/apt", known: known) == .platform(name: "apt", alias: "heroku-community/apt"))
+        #expect(
+            try WantedBuildpack("heroku-community/apt", known: known)
+                == .platform(name: "apt", alias: "heroku-community/apt"))
     }
 
     @Test func othersNamesWithoutAnEqualAreRefused() {
@@ -35,7 +37,9 @@ private func stop(_ body: () throws(BuildStop) -> Void) -> BuildStop? {
             return #expect(Bool(false))
         }
         #expect(url.path == "/team/pack.git" && ref == "v2")
-        guard case .archive = try WantedBuildpack("https://h/pack.tgz", known: known) else { return #expect(Bool(false)) }
+        guard case .archive = try WantedBuildpack("https://h/pack.tgz", known: known) else {
+            return #expect(Bool(false))
+        }
         #expect(try WantedBuildpack("file:///srv/packs/x", known: known) == .folder("/srv/packs/x"))
         #expect(try WantedBuildpack("/srv/packs/x", known: known) == .folder("/srv/packs/x"))
         #expect(try WantedBuildpack("https://h/team/pack.git#v2", known: known).name == "pack")
@@ -43,10 +47,12 @@ private func stop(_ body: () throws(BuildStop) -> Void) -> BuildStop? {
     }
 
     @Test(arguments: [
-        "urn:cnb:builder:x", "docker://x", "https://h/x.tgz#v1", "file:///srv/../etc", "file:///srv#x", "https://h/x#a..b", "../x",
+        "urn:cnb:builder:x", "docker://x", "https://h/x.tgz#v1", "file:///srv/../etc", "file:///srv#x",
+        "https://h/x#a..b", "../x",
     ])
     func whatCantBeUsedIsRefused(text: String) {
-        #expect(stop { () throws(BuildStop) in _ = try WantedBuildpack(text, known: known) }?.exit == .buildpackUnusable)
+        #expect(
+            stop { () throws(BuildStop) in _ = try WantedBuildpack(text, known: known) }?.exit == .buildpackUnusable)
     }
 
     @Test func aPasswordInABrokenAddressIsNotPrinted() {
@@ -67,30 +73,27 @@ private func stop(_ body: () throws(BuildStop) -> Void) -> BuildStop? {
         #expect(two?.exit == .sourceUnusable && two?.lines.first?.contains("line 2") == true)
         #expect(stop { () throws(BuildStop) in _ = try BuildpackList.file([0xFF]) }?.exit == .sourceUnusable)
         let many = String(repeating: "x\n", count: 21)
-        #expect(stop { () throws(BuildStop) in _ = try BuildpackList.file(Array(many.utf8)) }?.lines.first?.contains("at most 20") == true)
+        #expect(
+            stop { () throws(BuildStop) in _ = try BuildpackList.file(Array(many.utf8)) }?.lines.first?.contains(
+                "at most 20") == true)
     }
 
     @Test func aManifestsList() throws {
         func list(_ json: String) throws(BuildStop) -> [String]? { try BuildpackList.manifest(Array(json.utf8)) }
-        #expect(try list(#"{"buildpacks":[{"url":"heroku/python"},{"url":" https://h/x "}]}"#) == ["heroku/python", "https://h/x"])
+        #expect(
+            try list(#"{"buildpacks":[{"url":"heroku/python"},{"url":" https://h/x "}]}"#) == [
+                "heroku/python", "https://h/x",
+            ])
         #expect(try list(#"{"buildpacks":[]}"#) == nil)
         #expect(try list("{}") == nil)
-        for bad in ["[]", "{", #"{"buildpacks":"x"}"#, #"{"buildpacks":["x"]}"#, #"{"buildpacks":[{"url":""}]}"#, #"{"buildpacks":[{}]}"#] {
+        for bad in [
+            "[]", "{", #"{"buildpacks":"x"}"#, #"{"buildpacks":["x"]}"#, #"{"buildpacks":[{"url":""}]}"#,
+            #"{"buildpacks":[{}]}"#,
+        ] {
             #expect(stop { () throws(BuildStop) in _ = try list(bad) }?.exit == .sourceUnusable, "\(bad)")
         }
     }
 
-    @Test func noBytesDoHarm() {
-        var random = Seeded(state: 2)
-        let letters = Array("#\n\r\t {}[]\":,urlbuildpacks/.\\u00".utf8) + [0xFF, 0]
-        for _ in 0..<5000 {
-            let bytes = random.bytes(upTo: 80, from: letters)
-            if let list = try? BuildpackList.file(bytes) {
-                #expect(list.allSatisfy { !$0.isEmpty && !$0.hasPrefix("#") && !$0.contains(where: \.isWhitespace) })
-            }
-            _ = try? BuildpackList.manifest(bytes)
-        }
-    }
 }
 
 @Suite struct BuildpackChoiceTests {
@@ -98,12 +101,14 @@ private func stop(_ body: () throws(BuildStop) -> Void) -> BuildStop? {
     @Test func theStrongestDecides() throws {
         let all = BuildpackChoice.Inputs(
             setting: "python", configVar: "node", manifest: Array(#"{"buildpacks":[{"url":"go"}]}"#.utf8),
-            file: Array("static\n".utf8), project: ["native"])
+            file: Array("static\n".utf8),
+            project: Array("[_]\nschema-version = \"0.2\"\n[[io.buildpacks.group]]\nid = \"slipway/native\"\n".utf8))
         var inputs = all
         func chosen() throws -> String {
             switch try BuildpackChoice(inputs, known: known) {
             case .detection: "detection"
-            case .explicit(let list, let origin): list.map(\.printable).joined(separator: " ") + " by " + origin.rawValue
+            case .explicit(let list, let origin):
+                list.map(\.printable).joined(separator: " ") + " by " + origin.rawValue
             }
         }
         #expect(try chosen() == "python by the app's list")
@@ -122,6 +127,29 @@ private func stop(_ body: () throws(BuildStop) -> Void) -> BuildStop? {
     @Test func aBrokenManifestIsToldEvenWhereItDoesNotDecide() {
         let inputs = BuildpackChoice.Inputs(setting: "python", manifest: Array("{".utf8))
         #expect(stop { () throws(BuildStop) in _ = try BuildpackChoice(inputs, known: known) }?.exit == .sourceUnusable)
+    }
+
+    @Test func addressesOfAProjectAndFoldersOfItsOwn() throws {
+        func wanted(_ group: String) throws -> [WantedBuildpack] {
+            let inputs = BuildpackChoice.Inputs(project: Array("[_]\nschema-version = \"0.2\"\n\(group)".utf8))
+            guard case .explicit(let list, .project) = try BuildpackChoice(inputs, known: known) else { return [] }
+            return list
+        }
+        let group = """
+            [[io.buildpacks.group]]
+            uri = "https://h/pack.git"
+            [[io.buildpacks.group]]
+            id = "other/one"
+            [[io.buildpacks.group]]
+            uri = "./packs/mine"
+
+            """
+        #expect(try wanted(group).map(\.printable) == ["https://h/pack.git", "packs/mine"])
+        #expect(try wanted(group).last == .inSource("packs/mine"))
+        #expect(try wanted("") == [])
+        for bad in ["docker://x/y", "urn:cnb:registry:x", "../outside"] {
+            #expect(throws: BuildStop.self) { try wanted("[[io.buildpacks.group]]\nuri = \"\(bad)\"\n") }
+        }
     }
 
     @Test func theFirstMatchWinsAndAllAreNamed() {

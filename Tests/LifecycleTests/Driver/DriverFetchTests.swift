@@ -9,7 +9,9 @@ import Testing
 @Suite struct DriverFetchTests {
     /// A bare repository with the files of `folder`, to be had as `git/NAME.git`.
     @discardableResult
-    private func publish(_ scratch: Scratch, _ name: String, from folder: String, message: String = "one") throws -> String {
+    private func publish(_ scratch: Scratch, _ name: String, from folder: String, message: String = "one") throws
+        -> String
+    {
         let work = "\(scratch.path)/\(folder)"
         if !scratch.has("\(folder)/.git") { try scratch.git(["init", "-q", work]) }
         try scratch.git(["-C", work, "add", "-A"])
@@ -21,7 +23,8 @@ import Testing
         }
         try scratch.git(["-C", work, "push", "-q", "-f", "--all", bare])
         try scratch.git(["-C", work, "push", "-q", "-f", "--tags", bare])
-        return try scratch.git(["-C", work, "rev-parse", "HEAD"]).text.split(separator: "\n").first.map(String.init) ?? ""
+        return try scratch.git(["-C", work, "rev-parse", "HEAD"]).text.split(separator: "\n").first.map(String.init)
+            ?? ""
     }
 
     // MARK: Buildpacks
@@ -35,11 +38,18 @@ import Testing
         try build.pack("pack", compile: "echo this is the second")
         let second = try publish(build.scratch, "pack", from: "pack", message: "two")
         let forge = try ForgeServer(root: build.scratch.path + "/forge")
-        for (ref, words, commit) in [("", "second", second), ("#main", "second", second), ("#v1", "first", first), ("#\(first)", "first", first)] {
+        for (ref, words, commit) in [
+            ("", "second", second), ("#main", "second", second), ("#v1", "first", first), ("#\(first)", "first", first),
+        ] {
             build.environment["PAAS_BUILDPACKS"] = "\(forge.address)/git/pack.git\(ref)"
             let ended = try build.build()
-            #expect(ended.status == .built && ended.says("this is the \(words)") && ended.says("Commit \(commit)"), "\(ended.output)")
-            #expect(try build.report().buildpacks == [.init(name: "pack", url: "\(forge.address)/git/pack.git\(ref)", commit: commit)])
+            #expect(
+                ended.status == .built && ended.says("this is the \(words)") && ended.says("Commit \(commit)"),
+                "\(ended.output)")
+            #expect(
+                try build.report().buildpacks == [
+                    .init(name: "pack", url: "\(forge.address)/git/pack.git\(ref)", commit: commit)
+                ])
         }
         build.environment["PAAS_BUILDPACKS"] = "\(forge.address)/git/pack.git#nonesuch"
         #expect(try build.build().says("has no branch or tag \"nonesuch\""))
@@ -79,7 +89,8 @@ import Testing
             #expect(try !build.text("result/build.json").contains("hunter2"))
             try build.config("BUILDPACK_URL", "http://u:hunter3@127.0.0.1:\(forge.port)/private/\(name)")
             let refused = try build.build()
-            #expect(refused.status == .buildpackUnusable && refused.says("wants another user name"), "\(refused.output)")
+            #expect(
+                refused.status == .buildpackUnusable && refused.says("wants another user name"), "\(refused.output)")
             #expect(!refused.says("hunter3"))
         }
     }
@@ -91,10 +102,14 @@ import Testing
         try build.scratch.write("forge/page.tgz", "<html>")
         let forge = try ForgeServer(root: build.scratch.path + "/forge")
         for (url, words) in [
-            ("\(forge.address)/git/none.git", "is not there (404)"), ("\(forge.address)/none.tgz", "is not there (404)"),
-            ("\(forge.address)/status/503", "answered with HTTP status 503"), ("\(forge.address)/status/503/x.tgz", "answered with HTTP status 503"),
-            ("http://127.0.0.1:1/x.git", "refuses the connection"), ("http://127.0.0.1:1/x.tgz", "refuses the connection"),
-            ("http://nonesuch.invalid/x.git", "host name does not resolve"), ("http://nonesuch.invalid/x.tgz", "host name does not resolve"),
+            ("\(forge.address)/git/none.git", "is not there (404)"),
+            ("\(forge.address)/none.tgz", "is not there (404)"),
+            ("\(forge.address)/status/503", "answered with HTTP status 503"),
+            ("\(forge.address)/status/503/x.tgz", "answered with HTTP status 503"),
+            ("http://127.0.0.1:1/x.git", "refuses the connection"),
+            ("http://127.0.0.1:1/x.tgz", "refuses the connection"),
+            ("http://nonesuch.invalid/x.git", "host name does not resolve"),
+            ("http://nonesuch.invalid/x.tgz", "host name does not resolve"),
             ("https://127.0.0.1:\(forge.port)/x.tgz", "certificate"), ("\(forge.address)/page.tgz", "no archive"),
         ] {
             build.environment["PAAS_BUILDPACKS"] = url
@@ -139,13 +154,16 @@ import Testing
         build.environment["SOURCE_VERSION"] = nil
         build.environment["PAAS_SOURCE"] = #"{"kind":"git","url":"\#(forge.address)/git/app.git","ref":"main"}"#
         let ended = try build.build()
-        #expect(ended.status == .built && ended.says("-----> Fetching \(forge.address)/git/app.git at main"), "\(ended.output)")
+        #expect(
+            ended.status == .built && ended.says("-----> Fetching \(forge.address)/git/app.git at main"),
+            "\(ended.output)")
         #expect(build.has("app/run") && !build.has("app/left-over") && !build.has("app/.git"))
         let report = try build.report()
         #expect(report.source?.commit == commit && report.source?.tree?.count == 40)
         try build.config("KEEP_GIT_DIR", "1")
         #expect(try build.build().status == .built)
-        #expect(try build.scratch.git(["-C", build.scratch.path + "/root/app", "rev-parse", "HEAD"]).text.hasPrefix(commit))
+        #expect(
+            try build.scratch.git(["-C", build.scratch.path + "/root/app", "rev-parse", "HEAD"]).text.hasPrefix(commit))
         build.environment["PAAS_CHECKOUT_LIMIT_BYTES"] = "5"
         let large = try build.build()
         #expect(large.status == .tooLarge && large.says("larger than the 5 B"), "\(large.output)")
@@ -159,7 +177,8 @@ import Testing
         try build.scratch.write("src/app-main/.git/config", "[core]\n")
         build.environment["PAAS_SOURCE"] = #"{"kind":"tar"}"#
         func pack() throws {
-            try build.scratch.run("/usr/bin/bsdtar", ["-c", "--zstd", "-f", "root/tmp/source.tar", "-C", "src", "app-main"])
+            try build.scratch.run(
+                "/usr/bin/bsdtar", ["-c", "--zstd", "-f", "root/tmp/source.tar", "-C", "src", "app-main"])
         }
         try pack()
         let ended = try build.build()
@@ -175,7 +194,9 @@ import Testing
             "version https://git-lfs.github.com/spec/v1\noid sha256:\(String(repeating: "a", count: 64))\nsize 12345\n")
         try pack()
         let pointer = try build.build()
-        #expect(pointer.status == .sourceUnusable && pointer.says("Git LFS pointers, and LFS is not supported: \"model.bin\""))
+        #expect(
+            pointer.status == .sourceUnusable
+                && pointer.says("Git LFS pointers, and LFS is not supported: \"model.bin\""))
         try Files.remove(build.scratch.path + "/src/app-main/model.bin")
         try build.scratch.write("src/app-main/Procfile", "<<<<<<< HEAD\nweb: x\n")
         try pack()
@@ -203,14 +224,21 @@ import Testing
         try build.scratch.write("lib/later.c", "int y;\n")
         try publish(build.scratch, "lib", from: "lib", message: "later")
         let ended = try build.build()
-        #expect(ended.status == .built && ended.says("\"vendor/lib\" from \(forge.address)/git/lib.git at \(commit.prefix(12))"), "\(ended.output)")
-        #expect(build.has("app/vendor/lib/lib.c") && !build.has("app/vendor/lib/later.c") && !build.has("app/vendor/lib/.git"))
+        #expect(
+            ended.status == .built
+                && ended.says("\"vendor/lib\" from \(forge.address)/git/lib.git at \(commit.prefix(12))"),
+            "\(ended.output)")
+        #expect(
+            build.has("app/vendor/lib/lib.c") && !build.has("app/vendor/lib/later.c")
+                && !build.has("app/vendor/lib/.git"))
     }
 
     @Test func whatCantBeHadStaysEmptyOrEndsTheBuild() throws {
         let (build, _, _) = try withSubmodule { _ in "http://127.0.0.1:1/lib.git" }
         let auto = try build.build()
-        #expect(auto.status == .built && auto.says("refuses the connection") && auto.says("The build goes on without"), "\(auto.output)")
+        #expect(
+            auto.status == .built && auto.says("refuses the connection") && auto.says("The build goes on without"),
+            "\(auto.output)")
         try build.config("GIT_SUBMODULES", "required")
         #expect(try build.build().status == .sourceUnavailable)
         try build.config("GIT_SUBMODULES", "off")
@@ -237,13 +265,20 @@ import Testing
         try build.scratch.write("inner/i.c", "int i;\n")
         let inner = try publish(build.scratch, "inner", from: "inner")
         func link(_ folder: String, _ path: String, _ commit: String) throws {
-            try build.scratch.write("\(folder)/.gitmodules", "[submodule \"x\"]\n\tpath = \(path)\n\turl = ../\(path).git\n")
+            try build.scratch.write(
+                "\(folder)/.gitmodules", "[submodule \"x\"]\n\tpath = \(path)\n\turl = ../\(path).git\n")
             try build.scratch.git(["init", "-q", "\(build.scratch.path)/\(folder)"])
             try build.scratch.git(["-C", "\(build.scratch.path)/\(folder)", "add", ".gitmodules"])
-            try build.scratch.git(["-C", "\(build.scratch.path)/\(folder)", "update-index", "--add", "--cacheinfo", "160000,\(commit),\(path)"])
+            try build.scratch.git([
+                "-C", "\(build.scratch.path)/\(folder)", "update-index", "--add", "--cacheinfo",
+                "160000,\(commit),\(path)",
+            ])
             try build.scratch.git(["-C", "\(build.scratch.path)/\(folder)", "commit", "-q", "-m", "m"])
             try build.scratch.git(["init", "-q", "--bare", "\(build.scratch.path)/forge/git/\(folder).git"])
-            try build.scratch.git(["-C", "\(build.scratch.path)/\(folder)", "push", "-q", "\(build.scratch.path)/forge/git/\(folder).git", "--all"])
+            try build.scratch.git([
+                "-C", "\(build.scratch.path)/\(folder)", "push", "-q", "\(build.scratch.path)/forge/git/\(folder).git",
+                "--all",
+            ])
         }
         try link("middle", "inner", inner)
         let middle = try build.scratch.git(["-C", build.scratch.path + "/middle", "rev-parse", "HEAD"]).text.prefix(40)

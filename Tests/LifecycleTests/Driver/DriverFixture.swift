@@ -19,17 +19,23 @@ final class DriverFixture {
 
     init() throws {
         scratch = try Scratch()
-        for name in ["app", "cache", "env", "result", "tmp", "layers"] { try Files.makeDirectories("\(scratch.path)/root/\(name)") }
+        for name in ["app", "cache", "env", "result", "tmp", "layers"] {
+            try Files.makeDirectories("\(scratch.path)/root/\(name)")
+        }
         environment = [
             "PATH": "/usr/local/bin:/usr/bin:/bin", "STACK": "debian-13", "REQUEST_ID": "r1", "SOURCE_VERSION": "0123",
             "PAAS_BUILD_ROOT": scratch.path + "/root", "PAAS_BUILDPACKS_DIR": scratch.path + "/platform",
             "PAAS_BUILD_ENVIRONMENT": "/dev/null", "PAAS_BUILDPACK_DIRS": scratch.path + "/custom",
         ]
         try scratch.write("platform/lib/common.bash", "shared=yes\n")
-        for (name, file) in [("apt", "Aptfile"), ("native", "Makefile"), ("python", "requirements.txt"), ("procfile", "Procfile")] {
+        for (name, file) in [
+            ("apt", "Aptfile"), ("native", "Makefile"), ("python", "requirements.txt"), ("procfile", "Procfile"),
+        ] {
             try pack(
                 "platform/\(name)", detect: "[[ -f $1/\(file) ]] && echo \(name.capitalized)",
-                compile: ". \"$(dirname \"$0\")/../../lib/common.bash\"; echo \"       \(name) builds\"; echo $shared >>\"$1/built-by-\(name)\"")
+                compile:
+                    ". \"$(dirname \"$0\")/../../lib/common.bash\"; echo \"       \(name) builds\"; echo $shared >>\"$1/built-by-\(name)\""
+            )
             try scratch.write("platform/\(name)/looks-for", file)
         }
     }
@@ -47,20 +53,24 @@ final class DriverFixture {
 
     /// A `file://` buildpack in a folder that the operator allows, as the only one of the app.
     func custom(
-        _ name: String = "one", detect: String? = "echo Custom", compile: String? = "echo compiled", release: String? = nil,
+        _ name: String = "one", detect: String? = "echo Custom", compile: String? = "echo compiled",
+        release: String? = nil,
         more: [String: String] = [:], mode: mode_t = 0o755
     ) throws {
         try pack("custom/\(name)", detect: detect, compile: compile, release: release, more: more, mode: mode)
         environment["PAAS_BUILDPACKS"] = "file://\(scratch.path)/custom/\(name)"
     }
 
-    func app(_ name: String, _ text: String = "", mode: mode_t = 0o644) throws { try scratch.write("root/app/\(name)", text, mode: mode) }
+    func app(_ name: String, _ text: String = "", mode: mode_t = 0o644) throws {
+        try scratch.write("root/app/\(name)", text, mode: mode)
+    }
     func config(_ name: String, _ value: String) throws { try scratch.write("root/env/\(name)", value) }
     func has(_ name: String) -> Bool { scratch.has("root/\(name)") }
     func text(_ name: String) throws -> String { try scratch.text("root/\(name)") }
 
     func report() throws -> BuildReport {
-        try JSONDecoder().decode(BuildReport.self, from: Data(try Files.read(scratch.path + "/root/result/build.json") ?? []))
+        try JSONDecoder().decode(
+            BuildReport.self, from: Data(try Files.read(scratch.path + "/root/result/build.json") ?? []))
     }
 
     func build() throws -> Ended {

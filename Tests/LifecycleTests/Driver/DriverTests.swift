@@ -28,7 +28,9 @@ import Testing
         #expect(ended.says("args \(root)/app \(root)/cache \(root)/env cwd \(root)/app"))
         #expect(ended.says("secret s3 cret") && ended.says("to-stderr") && ended.says("-----> Custom app detected"))
         #expect(!ended.says("t0ken") && !ended.says("env GIT_DIR") && !ended.says("env SECRET"))
-        for line in ["STACK=debian-13", "SOURCE_VERSION=0123", "REQUEST_ID=r1", "DYNO=run.1", "CURL_TIMEOUT=180", "LANG=C.UTF-8"] {
+        for line in [
+            "STACK=debian-13", "SOURCE_VERSION=0123", "REQUEST_ID=r1", "DYNO=run.1", "CURL_TIMEOUT=180", "LANG=C.UTF-8",
+        ] {
             #expect(ended.says("env \(line)\n"), "\(line)")
         }
         #expect(build.has("cache/kept") && !build.has("app/inhome"))
@@ -47,7 +49,8 @@ import Testing
             release: "printf 'default_process_types:\\n  web: first\\n'")
         try build.pack(
             "custom/second", detect: "[[ -f $1/made-by-first && $FROM_FIRST = 1 ]] && echo Second",
-            compile: "echo second sees $FROM_FIRST", release: "printf 'default_process_types:\\n  web: second '; echo $FROM_FIRST")
+            compile: "echo second sees $FROM_FIRST",
+            release: "printf 'default_process_types:\\n  web: second '; echo $FROM_FIRST")
         let packs = build.scratch.path + "/custom"
         build.environment["PAAS_BUILDPACKS"] = "file://\(packs)/first file://\(packs)/second"
         let ended = try build.build()
@@ -69,9 +72,11 @@ import Testing
         try build.app("sub/deep", "y")
         try build.config("BUILD_IN_APP_DIR", "0")
         let root = build.scratch.path + "/root"
-        try build.custom(compile: "echo at $1 home $HOME has $(ls \(root)/app | wc -l); echo z >$1/new; touch \(root)/app/rubbish")
+        try build.custom(
+            compile: "echo at $1 home $HOME has $(ls \(root)/app | wc -l); echo z >$1/new; touch \(root)/app/rubbish")
         let ended = try build.build()
-        #expect(ended.status == .built && ended.says("at \(root)/tmp/build_r1 home \(root)/app has 0"), "\(ended.output)")
+        #expect(
+            ended.status == .built && ended.says("at \(root)/tmp/build_r1 home \(root)/app has 0"), "\(ended.output)")
         #expect(try build.text("app/new") == "z\n" && build.text("app/sub/deep") == "y")
         #expect(!build.has("app/rubbish") && !build.has("tmp/build_r1/file"))
     }
@@ -137,19 +142,33 @@ import Testing
     }
 
     @Test(arguments: [
-        Broken(exit: .buildpackUnusable, words: "Cloud Foundry buildpack", detect: nil, compile: nil, more: ["bin/supply": "#!/bin/bash\n"]),
+        Broken(
+            exit: .buildpackUnusable, words: "Cloud Foundry buildpack", detect: nil, compile: nil,
+            more: ["bin/supply": "#!/bin/bash\n"]),
         Broken(exit: .buildpackUnusable, words: "not a classic buildpack: it has no bin/detect", detect: nil),
         Broken(exit: .buildpackUnusable, words: "it has no bin/compile", compile: nil),
         Broken(exit: .buildpackUnusable, words: "first line must be", compile: nil, more: ["bin/compile": "echo hi\n"]),
-        Broken(exit: .buildpackUnusable, words: "needs \"/usr/bin/rubinius\"", compile: nil, more: ["bin/compile": "#!/usr/bin/rubinius\n"]),
-        Broken(exit: .buildpackUnusable, words: "Windows line ends", detect: nil, more: ["bin/detect": "#!/bin/bash\r\necho x\r\n"]),
-        Broken(exit: .buildpackDoesNotMatch, words: "I want a file called x", detect: "echo I want a file called x >&2; exit 1"),
-        Broken(exit: .buildpackUnusable, words: "bin/detect of one ended with signal 11 (SIGSEGV)", detect: "kill -SEGV $$"),
+        Broken(
+            exit: .buildpackUnusable, words: "needs \"/usr/bin/rubinius\"", compile: nil,
+            more: ["bin/compile": "#!/usr/bin/rubinius\n"]),
+        Broken(
+            exit: .buildpackUnusable, words: "Windows line ends", detect: nil,
+            more: ["bin/detect": "#!/bin/bash\r\necho x\r\n"]),
+        Broken(
+            exit: .buildpackDoesNotMatch, words: "I want a file called x",
+            detect: "echo I want a file called x >&2; exit 1"),
+        Broken(
+            exit: .buildpackUnusable, words: "bin/detect of one ended with signal 11 (SIGSEGV)", detect: "kill -SEGV $$"
+        ),
         Broken(exit: .buildpackUnusable, words: "ended with exit code 127", detect: "no-such-program"),
         Broken(exit: .compileFailed, words: " !     bin/compile of one ended with exit code 3.", compile: "exit 3"),
         Broken(exit: .compileFailed, words: "ended with signal 15 (SIGTERM)", compile: "kill -TERM $$"),
-        Broken(exit: .diskFull, words: "The build volume was full", compile: "echo 'cp: x: No space left on device'; exit 1"),
-        Broken(exit: .compileFailed, words: "wrote a file export that bash can't read", compile: "echo 'if then' >$(dirname $0)/../export"),
+        Broken(
+            exit: .diskFull, words: "The build volume was full",
+            compile: "echo 'cp: x: No space left on device'; exit 1"),
+        Broken(
+            exit: .compileFailed, words: "wrote a file export that bash can't read",
+            compile: "echo 'if then' >$(dirname $0)/../export"),
         Broken(exit: .compileFailed, words: "removed the folder that is built", compile: "rm -rf $1"),
         Broken(exit: .compileFailed, words: "left nothing in the folder", compile: "rm -rf $1/*"),
         Broken(exit: .built, words: "bin/release of one ended with exit code 4", release: "echo broken >&2; exit 4"),
@@ -187,11 +206,14 @@ import Testing
         let build = try DriverFixture()
         for file in ["Makefile", "requirements.txt", "Procfile", "Aptfile"] { try build.app(file) }
         let ended = try build.build()
-        #expect(ended.status == .built && ended.says("Several buildpacks match: native python; native is used."), "\(ended.output)")
+        #expect(
+            ended.status == .built && ended.says("Several buildpacks match: native python; native is used."),
+            "\(ended.output)")
         #expect(ended.says("-----> Apt app detected") && ended.says("-----> Native app detected"))
         #expect(build.has("app/built-by-apt") && build.has("app/built-by-native") && !build.has("app/built-by-python"))
         let report = try build.report()
-        #expect(report.detected && report.buildpacks.map(\.name) == ["apt", "native"] && report.displayName == "Native")
+        #expect(
+            report.detected && report.buildpacks.map(\.name) == ["apt", "native"] && report.displayName == "Native")
         #expect(try build.text("app/built-by-native") == "yes\n", "shared files are beside the copy")
     }
 
@@ -207,7 +229,8 @@ import Testing
         #expect(try build.report().buildpacks.map(\.name) == ["apt", "python"])
         try build.app("app.json", #"{"buildpacks":[{"url":"heroku/python"}]}"#)
         let manifest = try build.build()
-        #expect(manifest.says("named by app.json") && manifest.says("heroku/python: the platform's own buildpack python"))
+        #expect(
+            manifest.says("named by app.json") && manifest.says("heroku/python: the platform's own buildpack python"))
         try build.config("BUILDPACK_URL", "slipway/native")
         #expect(try build.build().says("named by BUILDPACK_URL: native"))
         build.environment["PAAS_BUILDPACKS"] = "procfile"
@@ -224,5 +247,70 @@ import Testing
             let ended = try build.build()
             #expect(ended.status == .sourceUnusable && ended.says(file), "\(ended.output)")
         }
+    }
+
+    // MARK: Cloud Native Buildpacks
+
+    private func cloudNative(_ build: DriverFixture, _ folder: String, _ id: String) throws {
+        try build.scratch.write(
+            "\(folder)/buildpack.toml",
+            "api = \"0.10\"\n[buildpack]\nid = \"\(id)\"\nversion = \"1.0.0\"\n[[targets]]\n")
+        try build.scratch.write("\(folder)/bin/detect", "#!/bin/bash\ntest -f program\n", mode: 0o755)
+        try build.scratch.write(
+            "\(folder)/bin/build",
+            """
+            #!/bin/bash
+            mkdir -p "$CNB_LAYERS_DIR/tool/bin" && printf '[types]\nlaunch = true\n' >"$CNB_LAYERS_DIR/tool.toml"
+            printf '[[processes]]\ntype = "web"\ncommand = ["./program"]\ndefault = true\n' >"$CNB_LAYERS_DIR/launch.toml"
+            echo "built with $FROM_PROJECT and $(ls | tr '\n' ' ')"
+
+            """, mode: 0o755)
+    }
+
+    @Test func aListOfCloudNativeBuildpacksIsHandedOver() throws {
+        let build = try DriverFixture()
+        try build.app("program", "#!/bin/sh\n", mode: 0o755)
+        try cloudNative(build, "custom/native", "test/native")
+        build.environment["PAAS_BUILDPACKS"] = "file://\(build.scratch.path)/custom/native"
+        let ended = try build.build()
+        #expect(ended.status == .built, "\(ended.output)")
+        #expect(try build.text("result/release.yml").contains("/paas/lifecycle launch web"))
+        #expect(build.has("app/.layers/config/metadata.toml"))
+        #expect(
+            try build.report().buildpacks == [
+                .init(name: "test/native@1.0.0", url: "file://\(build.scratch.path)/custom/native")
+            ])
+        try build.pack("custom/classic")
+        build.environment["PAAS_BUILDPACKS"] =
+            "file://\(build.scratch.path)/custom/native file://\(build.scratch.path)/custom/classic"
+        let mixed = try build.build()
+        #expect(
+            mixed.status == .buildpackUnusable && mixed.says("Cloud Native: native") && mixed.says("Classic: classic"),
+            "\(mixed.output)")
+    }
+
+    @Test func aProjectNamesOneOfItsOwnFolders() throws {
+        let build = try DriverFixture()
+        try build.app("program", "#!/bin/sh\n", mode: 0o755)
+        try build.app("secret.key", "x")
+        try cloudNative(build, "root/app/packs/mine", "test/mine")
+        try build.app(
+            "project.toml",
+            """
+            [_]
+            schema-version = "0.2"
+            [io.buildpacks]
+            exclude = ["*.key"]
+            [[io.buildpacks.group]]
+            uri = "packs/mine"
+            [[io.buildpacks.build.env]]
+            name = "FROM_PROJECT"
+            value = "a wish"
+
+            """)
+        let ended = try build.build()
+        #expect(ended.status == .built && ended.says("built with a wish and"), "\(ended.output)")
+        #expect(!ended.says("secret.key") && !build.has("app/secret.key"))
+        #expect(ended.says("named by project.toml: packs/mine"))
     }
 }

@@ -1,3 +1,4 @@
+import Fuzzing
 import Domain
 import Testing
 
@@ -27,7 +28,8 @@ import Testing
 
     @Test(arguments: [
         ("git://host/x", "neither encrypts"), ("ext::sh -c id", "white space"), ("ext::sh", "runs commands"),
-        ("docker://x/y", "registry of images"), ("urn:cnb:x", "registry of images"), ("https://-host/x", "names no host"),
+        ("docker://x/y", "registry of images"), ("urn:cnb:x", "registry of images"),
+        ("https://-host/x", "names no host"),
         ("https:///x", "names no host"), ("ftp://h/x", "neither https"), ("https://h/a b", "white space"),
         ("https://u:%zz@h/x", "not encoded"), ("https://h$(id)/x", "names no host"), ("-u@h:x", "begins with -"),
         ("git@h:-x", "no path"), ("https://a\u{1b}[31m/x", "control characters"),
@@ -72,7 +74,10 @@ import Testing
 
     @Test func refsThatGitWouldNotTakeAreRefused() {
         for ref in ["main", "v1.2.3", "feature/x", "a-b_c", "refs/heads/main"] { #expect(GitRef.isAllowed(ref)) }
-        for ref in ["", "-x", "a..b", "a b", "a~1", "a^", "a:b", "a?", "a*", "[x", "a\\b", "/a", "a/", "a.lock", ".a", "@{-1}", "a//b"] {
+        for ref in [
+            "", "-x", "a..b", "a b", "a~1", "a^", "a:b", "a?", "a*", "[x", "a\\b", "/a", "a/", "a.lock", ".a", "@{-1}",
+            "a//b",
+        ] {
             #expect(!GitRef.isAllowed(ref), "\(ref)")
         }
     }
@@ -85,7 +90,10 @@ import Testing
         ("fatal: unable to access 'http://h/': The requested URL returned error: 404", .notFound),
         ("fatal: could not read Username for 'https://h': terminal prompts disabled", .denied),
         ("fatal: Authentication failed for 'https://h/x'", .denied),
-        ("fatal: unable to access 'http://h/': Failed to connect to h port 1 after 0 ms: Couldn't connect to server", .refused),
+        (
+            "fatal: unable to access 'http://h/': Failed to connect to h port 1 after 0 ms: Couldn't connect to server",
+            .refused
+        ),
         ("error: RPC failed; curl 28 Operation too slow. Less than 1000 bytes/sec", .timeout(seconds: 30)),
         ("fatal: unable to access 'http://h/': The requested URL returned error: 503", .status(503)),
         ("error: file write error: No space left on device", .diskFull),
@@ -101,7 +109,8 @@ import Testing
     }
 
     @Test func wordsOfProgramsLoseTheirSecrets() {
-        guard case .other(let words) = FetchFailure.git("fatal: odd thing with hunter2 in it", secrets: ["hunter2"]) else {
+        guard case .other(let words) = FetchFailure.git("fatal: odd thing with hunter2 in it", secrets: ["hunter2"])
+        else {
             return #expect(Bool(false))
         }
         #expect(words == "fatal: odd thing with *** in it")

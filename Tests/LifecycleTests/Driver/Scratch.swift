@@ -17,7 +17,8 @@ final class Scratch {
     /// git without anybody's settings.
     @discardableResult
     func git(_ arguments: [String]) throws -> Command.Result {
-        try run("/usr/bin/git", ["-c", "init.defaultBranch=main", "-c", "user.name=t", "-c", "user.email=t@t"] + arguments)
+        try run(
+            "/usr/bin/git", ["-c", "init.defaultBranch=main", "-c", "user.name=t", "-c", "user.email=t@t"] + arguments)
     }
 
     @discardableResult

@@ -3,7 +3,8 @@ struct TarBuilder {
     private(set) var bytes: [UInt8] = []
 
     mutating func add(
-        _ path: String, _ type: Character = "0", target: String = "", content: [UInt8] = [], size: Int? = nil, mode: Int = 0o644
+        _ path: String, _ type: Character = "0", target: String = "", content: [UInt8] = [], size: Int? = nil,
+        mode: Int = 0o644
     ) {
         var block = [UInt8](repeating: 0, count: 512)
         func put(_ text: String, _ at: Int, _ limit: Int) {
@@ -44,4 +45,18 @@ struct TarBuilder {
 
     /// With its end.
     var finished: [UInt8] { bytes + [UInt8](repeating: 0, count: 1024) }
+
+    /// One of each kind.
+    static var sample: TarBuilder {
+        var tar = TarBuilder()
+        tar.add("top/", "5", mode: 0o755)
+        tar.add("top/a", content: Array("hello".utf8))
+        tar.add("top/b", "2", target: "a")
+        tar.add("top/c", "1", target: "top/a")
+        tar.extend([("path", "top/" + String(repeating: "ü", count: 80)), ("size", "600")])
+        tar.add("short", content: [UInt8](repeating: 7, count: 600), size: 0)
+        tar.add("L", "L", content: Array(("top/" + String(repeating: "n", count: 150)).utf8) + [0])
+        tar.add("cut", content: [1])
+        return tar
+    }
 }

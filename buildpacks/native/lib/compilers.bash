@@ -25,13 +25,13 @@ wrap_compilers() {
     for real in /usr/bin/{cc,c++,c89,c99,gcc,g++,clang,clang++} /usr/bin/{gcc,g++,clang,clang++}-[0-9]* /usr/bin/*-linux-gnu-{gcc,g++}; do
         name=${real##*/}
         [[ -x $real && $name != *-*-*-gnu-*-* ]] || continue
-        printf '#!/bin/sh\nexec %s %s "-ffile-prefix-map=%s=." "$@"\n' "$launcher" "$real" "$BUILD_DIR" >"$wrappers/$name"
+        printf '#!/bin/sh\nexec %s %s "-ffile-prefix-map=%s=." "-ffile-prefix-map=%s/=" "$@"\n' "$launcher" "$real" "$BUILD_DIR" "$BUILD_DIR" >"$wrappers/$name"
         chmod +x "$wrappers/$name"
     done
     export PATH=$wrappers:$PATH
-    prefix=$BUILD_DIR/.native
+    prefix=$(run_folder)/.native
     # Libraries that are installed with the program are found beside it.
-    [[ $install == 1 ]] && export LDFLAGS="${LDFLAGS:-} -Wl,-rpath,${APP_DIR:-$BUILD_DIR}/.native/lib"
+    [[ $install == 1 ]] && export LDFLAGS="${LDFLAGS:-} -Wl,-rpath,$prefix/lib"
     export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-315532800}
     return 0
 }

@@ -88,5 +88,10 @@ build() {
         [[ $install == 1 ]] && step make "${make_args[@]}" PREFIX="$prefix" prefix="$prefix" install
         ;;
     esac
-    return 0
+    # Installed where it will run; the slug is made of this folder.
+    if [[ $prefix != "$BUILD_DIR/.native" && -d $prefix ]]; then
+        rm -rf .native
+        mv "$prefix" .native || fail "What was installed can't be moved into the slug."
+    fi
+    prefix=$BUILD_DIR/.native
 }

@@ -51,7 +51,7 @@ check_version() {
 read_settings() {
     local name value
     export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_NO_COLOR=1 PIP_PROGRESS_BAR=off PIP_ROOT_USER_ACTION=ignore
-    export PIP_NO_COMPILE=1 PIP_NO_WARN_SCRIPT_LOCATION=1 PIP_RETRIES=2 GIT_TERMINAL_PROMPT=0
+    export PIP_NO_WARN_SCRIPT_LOCATION=1 PIP_RETRIES=2 GIT_TERMINAL_PROMPT=0
     for name in PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_TRUSTED_HOST PIP_FIND_LINKS PIP_NO_INDEX PIP_CONSTRAINT PIP_NO_BINARY PIP_ONLY_BINARY PIP_DEFAULT_TIMEOUT PYTHON_EXTRAS; do
         if has_config "$name"; then
             value=$(config "$name")
@@ -148,7 +148,7 @@ reach() {
 # pip_install ARGUMENTS…: with the stack's pip into the environment; what it fetches is written down.
 pip_install() {
     local log=$scratch/pip.log
-    PIP_REPORT=$scratch/reports "$python" -m pip --python "$VENV/bin/python" install "$@" 2>&1 |
+    PIP_REPORT=$scratch/reports "$python" -m pip --python "$VENV/bin/python" install --no-compile "$@" 2>&1 |
         sed -u -E '/^ *Stored in directory: /d; s#(://)[^/@[:space:]]*@#\1#g' | tee "$log" | indent
     ((PIPESTATUS[0] == 0)) && return 0
     explain "$log"

@@ -64,8 +64,8 @@ struct LayerCache {
             guard let metadata = read("\(kept)/\(name).toml") else { continue }
             let row = metadata.restoration
             guard row.metadata else { continue }
-            // Both or neither: metadata without the content that it describes would mislead.
-            if row.content && FileFacts("\(kept)/\(name)")?.isFolder != true { continue }
+            // Metadata without the content that they describe would mislead: it is to be there, or there to be used again.
+            if FileFacts("\(kept)/\(name)")?.isFolder != true { continue }
             try onDisk { () throws(SystemError) in
                 try Files.writeDurably("\(layers)/\(name).toml", metadata.restoredFile, mode: 0o644)
                 for format in SBOMFormat.allCases {

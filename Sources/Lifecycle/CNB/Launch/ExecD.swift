@@ -39,7 +39,7 @@ struct ExecD {
         var spec = ProcessSpec(program, [])
         spec.rawEnvironment = environment.block
         spec.directory = directory
-        let child = try ChildProcess.spawn(spec, descriptors: [nil, 1, 2, pipe.writeEnd.raw])
+        let child = try BuildpackRun.start(spec, descriptors: [nil, 1, 2, pipe.writeEnd.raw])
         _ = consume pipe
         var written: [UInt8] = []
         do throws(SystemError) {
