@@ -102,7 +102,7 @@ struct Harness: Sendable {
         try await store.startBuild(build.id, now: now())
         var slug = try Self.slug(number, types)
         slug.manifest = manifest
-        _ = try await store.recordSlug(slug, evidence: Self.evidence(build), build: build.id)
+        _ = try await store.recordSlug(slug, evidence: Self.evidence(build, bill: "bill"), build: build.id)
         let release = try await store.completeBuild(build.id, slug: slug, portRange: Self.range, now: now())
         return (try await store.build(build.id), release)
     }
