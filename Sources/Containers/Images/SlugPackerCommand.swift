@@ -59,13 +59,41 @@ public enum SlugPackerCommand {
         }
         let root = OwnedFD(treeDescriptor)
         let tree = try SlugTree(root, limitBytes: limitBytes)
-        let (digest, bytes) = try tree.digest(root)
-        try makeImage()
+        // Both read the whole tree, each on a processor of its own. Nobody changes it any more: the list above set the modes.
+        let image = try startImage()
+        let hashed: Result<(digest: SlugDigest, bytes: Int64), PaaSError>
+        do throws(PaaSError) {
+            hashed = .success(try tree.digest(root))
+        } catch {
+            hashed = .failure(error)
+        }
+        let made = image.wait { $0 }
+        let (digest, bytes) = try hashed.get()
+        try made?.get()
         var info = stat()
         try ImageFailure.wrap("can't pack the slug") { () throws(SystemError) in
             try Syscall.check("fstat") { fstat(imageDescriptor, &info) }
         }
         return PackedSlug(digest: digest, sizeBytes: bytes, imageBytes: Int64(info.st_size), files: tree.files)
+    }
+
+    /// Makes the image on a thread of its own, which ends with it.
+    /// - Returns: how it went, once it is there.
+    private static func startImage() throws(PaaSError) -> Monitor<Result<Void, PaaSError>?> {
+        let outcome = Monitor<Result<Void, PaaSError>?>(nil)
+        try ImageFailure.wrap("can't pack the slug") { () throws(SystemError) in
+            try Thread.tryStart("image") {
+                let result: Result<Void, PaaSError>
+                do throws(PaaSError) {
+                    try makeImage()
+                    result = .success(())
+                } catch {
+                    result = .failure(error)
+                }
+                outcome.withLock { $0 = result }
+            }
+        }
+        return outcome
     }
 
     private static func makeImage() throws(PaaSError) {
