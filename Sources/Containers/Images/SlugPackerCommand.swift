@@ -59,17 +59,17 @@ public enum SlugPackerCommand {
         }
         let root = OwnedFD(treeDescriptor)
         let tree = try SlugTree(root, limitBytes: limitBytes)
-        // Both read the whole tree, each on a processor of its own. Nobody changes it any more: the list above set the modes.
-        let image = try startImage()
-        let hashed: Result<(digest: SlugDigest, bytes: Int64), PaaSError>
+        // Side by side: each reads the whole tree, and neither waits for the other.
+        let making = try ImageMaking.start()
+        let digest: SlugDigest
+        let bytes: Int64
         do throws(PaaSError) {
-            hashed = .success(try tree.digest(root))
+            (digest, bytes) = try tree.digest(root)
         } catch {
-            hashed = .failure(error)
+            making.abandon()
+            throw error
         }
-        let made = image.wait { $0 }
-        let (digest, bytes) = try hashed.get()
-        try made?.get()
+        try making.finish()
         var info = stat()
         try ImageFailure.wrap("can't pack the slug") { () throws(SystemError) in
             try Syscall.check("fstat") { fstat(imageDescriptor, &info) }
@@ -77,40 +77,32 @@ public enum SlugPackerCommand {
         return PackedSlug(digest: digest, sizeBytes: bytes, imageBytes: Int64(info.st_size), files: tree.files)
     }
 
-    /// Makes the image on a thread of its own, which ends with it.
-    /// - Returns: how it went, once it is there.
-    private static func startImage() throws(PaaSError) -> Monitor<Result<Void, PaaSError>?> {
-        let outcome = Monitor<Result<Void, PaaSError>?>(nil)
-        try ImageFailure.wrap("can't pack the slug") { () throws(SystemError) in
-            try Thread.tryStart("image") {
-                let result: Result<Void, PaaSError>
-                do throws(PaaSError) {
-                    try makeImage()
-                    result = .success(())
-                } catch {
-                    result = .failure(error)
-                }
-                outcome.withLock { $0 = result }
+    /// mkfs.erofs at work, in the current folder.
+    private struct ImageMaking: ~Copyable {
+        private let child: ChildProcess
+        private let reading: OwnedFD
+        private static let program = "/usr/bin/mkfs.erofs"
+
+        static func start() throws(PaaSError) -> ImageMaking {
+            let time = String(CanonicalTar.modificationTime)
+            let arguments = [
+                "--quiet", "-zlz4", "-x-1", "-T\(time)", "-U", imageID, "--force-uid=1000", "--force-gid=1000",
+                "--exclude-path=.git", "/proc/self/fd/\(imageDescriptor)", ".",
+            ]
+            return try ImageFailure.wrap("can't pack the slug") { () throws(SystemError) in
+                var spec = ProcessSpec(program, arguments)
+                spec.parentDeathSignal = SIGKILL
+                let errors = try Pipe()
+                let reading = try errors.readEnd.duplicate()
+                let child = try ChildProcess.spawn(
+                    spec, descriptors: [nil, nil, errors.writeEnd.raw, nil, imageDescriptor])
+                return ImageMaking(child: child, reading: reading)
             }
         }
-        return outcome
-    }
 
-    private static func makeImage() throws(PaaSError) {
-        let time = String(CanonicalTar.modificationTime)
-        let arguments = [
-            "--quiet", "-zlz4", "-x-1", "-T\(time)", "-U", imageID, "--force-uid=1000", "--force-gid=1000",
-            "--exclude-path=.git", "/proc/self/fd/\(imageDescriptor)", ".",
-        ]
-        let program = "/usr/bin/mkfs.erofs"
-        let (status, words) = try ImageFailure.wrap("can't pack the slug") { () throws(SystemError) in
-            var spec = ProcessSpec(program, arguments)
-            spec.parentDeathSignal = SIGKILL
-            let errors = try Pipe()
-            let reading = try errors.readEnd.duplicate()
-            let child = try ChildProcess.spawn(
-                spec, descriptors: [nil, nil, errors.writeEnd.raw, nil, imageDescriptor])
-            _ = consume errors
+        /// Waits for its end.
+        /// - Throws: `tooLarge` if the image outgrew the limit; `internal` with the program's own words.
+        consuming func finish() throws(PaaSError) {
             var words: [UInt8] = []
             do throws(SystemError) {
                 while true {
@@ -119,15 +111,24 @@ public enum SlugPackerCommand {
                     words = (words + part).suffix(4096)
                 }
             } catch {
-                throw child.abandon(error)
+                throw child.abandon(error).asPaaSError("can't pack the slug")
             }
-            return (try child.wait(), String(decoding: words, as: UTF8.self))
+            let status: Int32
+            do throws(SystemError) { status = try child.wait() } catch {
+                throw error.asPaaSError("can't pack the slug")
+            }
+            if status == 128 + SIGXFSZ {
+                throw PaaSError(
+                    .tooLarge, "the slug's image is larger than the limit; remove what is not needed at run time",
+                    source: .app)
+            }
+            guard status == 0 else {
+                throw ImageFailure.failure(
+                    "can't pack the slug", Self.program, status, words: String(decoding: words, as: UTF8.self))
+            }
         }
-        if status == 128 + SIGXFSZ {
-            throw PaaSError(
-                .tooLarge, "the slug's image is larger than the limit; remove what is not needed at run time",
-                source: .app)
-        }
-        guard status == 0 else { throw ImageFailure.failure("can't pack the slug", program, status, words: words) }
+
+        /// For a caller that can't go on.
+        consuming func abandon() { _ = child.abandon(SystemError("mkfs.erofs", errno: ECANCELED)) }
     }
 }
