@@ -49,7 +49,8 @@ import Testing
             // An equal tree of another app.
             let build = try await h.openBuild(other)
             try await h.store.startBuild(build.id, now: h.now())
-            _ = try await h.store.recordSlug(Harness.slug(1), evidence: Harness.evidence(build), build: build.id)
+            _ = try await h.store.recordSlug(
+                Harness.slug(1), evidence: Harness.evidence(build), build: build.id)
             #expect(try await h.store.retireSlug(first, rules, now: now()) == nil)
             _ = try await h.store.completeBuild(
                 build.id, slug: Harness.slug(1), portRange: Harness.range, now: h.now())
@@ -64,7 +65,11 @@ import Testing
             let now = { h.now().adding(seconds: 10) }
             let first = try Harness.slug(1).digest
             #expect(try await h.store.slugTotals() == SlugTotals(count: 4, imageBytes: 20))
+            #expect(try await h.store.billOfMaterials(first, for: h.admin) == Array("bill".utf8))
             #expect(try await h.store.retireSlug(first, rules, now: now()) == 5)
+            #expect(try await h.store.billOfMaterials(first, for: h.admin) == nil)
+            let info = try await h.store.slug(first, for: h.admin)
+            #expect(info.removedAt != nil && info.provenance != nil && !info.hasBill)
             #expect(try await h.store.retireSlug(first, rules, now: now()) == nil, "it is gone already")
             #expect(try await h.store.slugTotals() == SlugTotals(count: 3, imageBytes: 15))
             #expect(try await !h.store.knownSlugs().contains(first))
