@@ -49,7 +49,8 @@ import Testing
             // An equal tree of another app.
             let build = try await h.openBuild(other)
             try await h.store.startBuild(build.id, now: h.now())
-            _ = try await h.store.recordSlug(Harness.slug(1), evidence: Harness.evidence(build), build: build.id)
+            _ = try await h.store.recordSlug(
+                Harness.slug(1), evidence: Harness.evidence(build), build: build.id)
             #expect(try await h.store.retireSlug(first, rules, now: now()) == nil)
             _ = try await h.store.completeBuild(
                 build.id, slug: Harness.slug(1), portRange: Harness.range, now: h.now())

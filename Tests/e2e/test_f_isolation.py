@@ -37,6 +37,8 @@ def two(platform, tmp_path_factory):
         app.deploy(
             files={"probe.py": (SOURCES / "probe/probe.py").read_text(), "hog.py": HOG, "Procfile": "web: LISTEN_HOST=:: python3 who.py\n"},
             source="who")
+        # The tests build by a Makefile of their own, which a first deploy without one doesn't settle on.
+        app.paasctl("buildpacks", "set", "native")
     yield apps
     for app in apps:
         app.delete()
