@@ -205,14 +205,50 @@ struct Repository: ~Copyable {
                 | GIT_CHECKOUT_DONT_WRITE_INDEX.rawValue | GIT_CHECKOUT_DISABLE_PATHSPEC_MATCH.rawValue
             // Bytes as they were committed: no line ends, keywords or filters of `.gitattributes`.
             options.disable_filters = 1
+            var index: OpaquePointer?
+            try GitLibrary.check("read tree", git_index_new(&index))
+            defer { git_index_free(index) }
+            try GitLibrary.check("read tree", git_index_read_tree(index, tree))
+            let submodules = try Self.takeSubmodules(out: index)
             let result = directory.withCString { target in
                 options.target_directory = target
-                return git_checkout_tree(handle, tree, &options)
+                return git_checkout_index(handle, index, &options)
             }
             if result < 0 && errno == ENOSPC {
                 throw PaaSError(.appFailed, "the source does not fit into the build volume")
             }
             try GitLibrary.check("check out \(commit)", result)
+            do throws(SystemError) {
+                for path in submodules { try Self.makeFolder(path, in: directory) }
+            } catch {
+                throw error.asPaaSError("the folders of submodules can't be made")
+            }
+        }
+    }
+
+    /// The library looks for a working tree to check submodules out; here each is an empty folder.
+    private static func takeSubmodules(out index: OpaquePointer?) throws(PaaSError) -> [String] {
+        var paths: [String] = []
+        for position in 0..<git_index_entrycount(index) {
+            guard let entry = git_index_get_byindex(index, position),
+                entry.pointee.mode == UInt32(GIT_FILEMODE_COMMIT.rawValue)
+            else { continue }
+            paths.append(String(cString: entry.pointee.path))
+        }
+        for path in paths { try GitLibrary.check("read tree", git_index_remove(index, path, 0)) }
+        return paths
+    }
+
+    /// Makes a folder and those above it; a link on the way is an error.
+    private static func makeFolder(_ path: String, in directory: String) throws(SystemError) {
+        var folder = try OwnedFD.open(directory, O_RDONLY | O_DIRECTORY)
+        for part in path.split(separator: "/").map(String.init) {
+            let parent = folder.raw
+            if mkdirat(parent, part, 0o755) != 0 && errno != EEXIST { throw SystemError.last("mkdir \(part)") }
+            folder = OwnedFD(
+                try Syscall.check("open \(part)") {
+                    openat(parent, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+                })
         }
     }
 

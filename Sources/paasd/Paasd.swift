@@ -59,11 +59,10 @@ struct Paasd {
             release: { app, version throws(PaaSError) in try await store.release(app, version: version) },
             runs: { app, version throws(PaaSError) in try await store.releaseRuns(app, version: version) },
             formation: { app throws(PaaSError) in try await store.formation(app).entries },
-            settings: settings, environment: Self.proxyEnvironment(), version: Self.version, epoch: epoch,
+            settings: settings, environment: Self.proxyEnvironment(settings), version: Self.version, epoch: epoch,
             now: { Timestamp.now() }, logger: logger)
         let builds = BuildCoordinator(buildParts)
-        let retention = RetentionCollector(
-            parts: buildParts, store: store, uploads: UploadFolder(directory: settings.uploadsDirectory))
+        let retention = RetentionCollector(parts: buildParts, store: store)
         let tickets = PushTickets()
         let pushes = PushSocket(
             path: settings.pushSocket, service: PushService(builds: builds, store: store, logger: logger),
@@ -161,8 +160,10 @@ struct Paasd {
         return SecretText.hash(token)
     }
 
-    private static func proxyEnvironment() -> [String: String] {
+    /// How builds reach the outside: as the settings say, else as this program's own environment does.
+    private static func proxyEnvironment(_ settings: Settings) -> [String: String] {
         let own = ProgramEnvironment.variables()
         return own.filter { BuildParts.proxyVariables.contains($0.key) && !$0.value.isEmpty }
+            .merging(settings.reach.variables) { $1 }
     }
 }

@@ -1,5 +1,4 @@
 import Domain
-import FoundationEssentials
 import Synchronization
 import Testing
 
@@ -15,7 +14,6 @@ import Testing
             var pins: Set<BuildID> = []
             var logs: Set<BuildID> = []
             var idle: Set<AppID> = []
-            var unfinished: Set<BuildID> = []
         }
         let state = Mutex(State())
 
@@ -37,20 +35,19 @@ import Testing
         func appsWithIdleCache(_ rules: RetentionRules, now: Timestamp) async throws(PaaSError) -> Set<AppID> {
             state.withLock { $0.idle }
         }
-        func unfinishedBuilds() async throws(PaaSError) -> Set<BuildID> { state.withLock { $0.unfinished } }
     }
 
     private func digest(_ letter: String) throws -> SlugDigest {
         try #require(SlugDigest(hex: String(repeating: letter, count: 64)))
     }
 
-    private func collector(_ bench: Bench, _ rows: Rows, uploads: String = "/nonexistent") throws -> (
+    private func collector(_ bench: Bench, _ rows: Rows) throws -> (
         RetentionCollector, FakePaasd
     ) {
         let paasd = FakePaasd(bench.world)
         return (
             RetentionCollector(
-                parts: try bench.parts(paasd), store: rows, uploads: UploadFolder(directory: uploads)), paasd
+                parts: try bench.parts(paasd), store: rows), paasd
         )
     }
 
@@ -104,24 +101,6 @@ import Testing
         await collector.collect()
         #expect(bench.world.with { $0.slugFiles.isEmpty })
         #expect(collector.counts.lastRun != nil)
-    }
-
-    @Test func archivesOfEndedBuildsGo() async throws {
-        let folder = "/tmp/uploads-\(UUID().uuidString)"
-        let files = FileManager.default
-        try files.createDirectory(atPath: folder, withIntermediateDirectories: true)
-        defer { try? files.removeItem(atPath: folder) }
-        let (running, ended, fresh) = (BuildID.random(), BuildID.random(), BuildID.random())
-        for build in [running, ended, fresh] {
-            try Data("x".utf8).write(to: URL(filePath: "\(folder)/\(build).tar"))
-        }
-        let old = Date(timeIntervalSinceNow: -7200)
-        for build in [running, ended] {
-            try files.setAttributes([.modificationDate: old], ofItemAtPath: "\(folder)/\(build).tar")
-        }
-        let removed = try await UploadFolder(directory: folder).sweep(keeping: [running])
-        #expect(removed == 1)
-        #expect(try Set(files.contentsOfDirectory(atPath: folder)) == ["\(running).tar", "\(fresh).tar"])
     }
 
     @Test func aSlugWhoseFileGoesMeanwhileIsPackedAgain() async throws {

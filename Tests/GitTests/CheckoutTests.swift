@@ -75,6 +75,12 @@ import Testing
         let facts = try await fixture.client.inspect(app: app, commit: tip)
         #expect(facts.gitlinks == [Gitlink(path: "vendor.d", commit: last), Gitlink(path: "vendor/x", commit: other)])
         #expect(facts.hasGitmodules)
+        // Each is an empty folder in the checkout, as git leaves them.
+        for keeping in [nil, KeptHistory(branch: "main")] {
+            let target = try await checkOut(tip, keeping: keeping)
+            #expect(try Files.list("\(target)/vendor/x").isEmpty && Files.list("\(target)/vendor.d").isEmpty)
+            #expect(try Files.read("\(target)/a") == Array("1".utf8))
+        }
 
         let many = (0...TreeFacts.maximumGitlinks).map { "160000 commit \(other)\tsub\($0)\n" }.joined()
         let tree = try await fixture.git(["mktree", "--missing"], in: work, input: Array(many.utf8))

@@ -49,8 +49,7 @@ import Testing
             // An equal tree of another app.
             let build = try await h.openBuild(other)
             try await h.store.startBuild(build.id, now: h.now())
-            _ = try await h.store.recordSlug(
-                Harness.slug(1), evidence: Harness.evidence(build), build: build.id)
+            _ = try await h.store.recordSlug(Harness.slug(1), evidence: Harness.evidence(build), build: build.id)
             #expect(try await h.store.retireSlug(first, rules, now: now()) == nil)
             _ = try await h.store.completeBuild(
                 build.id, slug: Harness.slug(1), portRange: Harness.range, now: h.now())
@@ -129,7 +128,6 @@ import Testing
             #expect(try await h.store.appsWithIdleCache(rules, now: now()) == [app.id])
             let running = try await h.openBuild(app)
             #expect(try await h.store.appsWithIdleCache(rules, now: now()).isEmpty)
-            #expect(try await h.store.unfinishedBuilds() == [running.id])
             #expect(try await !h.store.expiredLogs(rules, now: now().adding(seconds: 9e7)).contains(running.id))
         }
     }

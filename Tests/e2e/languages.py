@@ -72,7 +72,8 @@ def node():
     return {
         "package.json": json.dumps(package), "package-lock.json": json.dumps(lock),
         "vendor/greet.tgz": greet, "vendor/tool.tgz": tool,
-        "server.js": 'const text = require("greet")() + " " + require("fs").readFileSync("built.txt")\n'
+        "server.js": 'const fs = require("fs")\nconst installed = fs.readdirSync("node_modules").filter(name => /^[a-z]/.test(name))\n'
+        'const text = `${require("greet")()} ${fs.readFileSync("built.txt", "utf8").trim()} ${installed}\\n`\n'
         'require("http").createServer((_, answer) => answer.end(text)).listen(process.env.PORT)\n',
     }
 

@@ -368,6 +368,117 @@ print("HOG memory killed" if done.returncode == -9 else f"HOG memory {done.retur
 """
 
 
+def test_what_the_host_lends_a_build_is_read_only(platform, two):
+    """The lifecycle program, buildpacks of platform and operator, the toolchain: nothing of them can be changed, and a build's own
+    folders are all that it finds to write to."""
+    mine, _ = two
+    operators = platform.buildpacks / "trial"
+    operators.mkdir(exist_ok=True)
+    (operators / "name").write_text("trial\n")
+    program = platform.data / "prefix/bin/paas-lifecycle"
+    before = (program.stat().st_mtime_ns, program.read_bytes()[:64], sorted(os.listdir(platform.data / "prefix/buildpacks")))
+    lent = ["/paas/lifecycle", "/paas/launch", "/paas/init", "/paas/environment", "/paas/buildpacks", str(operators), "/env", "/opt/swift"]
+    own = ["/app", "/cache", "/layers", "/tmp", "/result"]
+    code = f"""
+import os
+for path in {lent!r}:
+    if not os.path.exists(path):
+        print("LENT", path, "absent")
+        continue
+    inside = path + "/x" if os.path.isdir(path) else path
+    done = []
+    for name, action in dict(
+        write=lambda: os.close(os.open(inside, os.O_WRONLY | os.O_CREAT)), remove=lambda: os.unlink(inside if not os.path.isdir(path) else path + "/name"),
+        chmod=lambda: os.chmod(path, 0o777), rename=lambda: os.rename(path, path + ".old"), chown=lambda: os.chown(path, 1000, 1000),
+    ).items():
+        try:
+            action()
+            done.append(name)
+        except OSError:
+            pass
+    print("LENT", path, done)
+for path in {own!r}:
+    open(path + "/own", "w").close()
+    os.unlink(path + "/own")
+writable = set()
+for root, folders, files in os.walk("/"):
+    folders[:] = [f for f in folders if os.path.join(root, f) not in {["/proc", "/sys", "/dev", *own]!r}]
+    if os.access(root, os.W_OK):
+        writable.add(root)
+print("WRITABLE", sorted(writable))
+"""
+    mine.write({"lent.py": code, "Makefile": "all:\n\t@cat %s/name\n\t@python3 lent.py\n" % operators})
+    mine.commit()
+    log = mine.push(timeout=300).stderr
+    assert "trial" in log
+    for path in lent:
+        assert f"LENT {path} []" in log or (path == "/opt/swift" and "LENT /opt/swift absent" in log), log
+    # What the image itself leaves open is the container's own memory, gone with it.
+    writable = re.search(r"WRITABLE \[(.*)\]", log).group(1)
+    assert set(re.findall(r"'([^']+)'", writable)) <= {"/var/tmp", "/run/lock", "/dev/shm", "/dev/mqueue"}, writable
+    assert before == (program.stat().st_mtime_ns, program.read_bytes()[:64], sorted(os.listdir(platform.data / "prefix/buildpacks")))
+    assert (operators / "name").read_text() == "trial\n" and not (operators / "x").exists()
+
+
+def test_a_build_without_network_reaches_nobody(platform, app, doors):
+    app.paasctl("config", "set", "BUILD_NETWORK=none")
+    app.source("who")
+    code = f"""
+import os, socket
+print("INTERFACES", sorted(os.listdir("/sys/class/net")))
+for address, port in {doors.tcp()!r}:
+    try:
+        socket.create_connection((address, port), timeout=1).close()
+        print("REACHED", address, port)
+    except OSError:
+        pass
+"""
+    app.write({"reach.py": code, "Makefile": "all:\n\t@python3 reach.py\n"})
+    app.commit()
+    log = app.push(timeout=300).stderr
+    assert "INTERFACES ['lo']" in log and "REACHED" not in log, log
+    # Only builds are without: the process answers.
+    assert app.ask().startswith("web.1@")
+
+
+def test_no_process_survives_its_build(platform, app):
+    """Processes that leave their session, ignore signals and let go of everything; after a success and after a cancellation."""
+    stray = "import os, signal, time\nfor s in (1, 2, 3, 13, 15): signal.signal(s, signal.SIG_IGN)\nif os.fork(): os._exit(0)\nos.setsid()\nif os.fork(): os._exit(0)\ntime.sleep(1000)\n"
+    app.source("who")
+    app.write({"stray.py": stray, "Makefile": "all:\n\t@python3 stray.py >/dev/null 2>&1 </dev/null\n"})
+    app.commit()
+    app.push()
+    assert strays(platform) == []
+    app.write({"Makefile": "all:\n\t@python3 stray.py; trap '' TERM; echo stubborn; while :; do sleep 1; done\n"})
+    app.commit()
+    push = subprocess.Popen(["git", "push", "-q", "paas", "main"], cwd=app.directory, env=platform.env, stderr=subprocess.PIPE, text=True)
+    try:
+        number = wait_until(lambda: next(b["number"] for b in app.json("builds") if b["state"] == "running"), 60, "the build")
+        wait_until(lambda: "stubborn" in app.paasctl("builds", "log", str(number), check=False).stdout, 60, "the program")
+        began = time.monotonic()
+        app.paasctl("builds", "cancel", str(number))
+        wait_until(lambda: strays(platform) == [] and app.json("builds")[0]["state"] == "cancelled", 10, "the end", interval=0.02)
+        took = time.monotonic() - began
+        print(f"cancelled within {took:.2f} s")
+        assert took < 3 and push.wait(10) != 0
+    finally:
+        push.kill()
+        push.communicate()
+    wait_until(lambda: not list((platform.data / "builds").iterdir()), 10, "no volume")
+    assert not list((platform.run / "builds").iterdir())
+
+
+def strays(platform):
+    found = []
+    for process in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            if b"stray.py" in (process / "cmdline").read_bytes():
+                found.append(process.name)
+        except OSError:
+            continue
+    return found
+
+
 def test_a_build_sees_config_only_as_files(app):
     app.paasctl("config", "set", "BUILD_SECRET=abc123xyz")
     app.source("who")

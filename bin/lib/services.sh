@@ -9,6 +9,9 @@ settings_export() {
         case $key in
             PAAS_TOKEN | PAAS_SWIFT | PAAS_API) continue ;;
             PAAS_DATABASE_URL) [ "$1" = paasd ] || continue ;;
+            # May hold credentials of proxies and mirrors; what builds use is theirs alone.
+            PAAS_HTTP_PROXY | PAAS_HTTPS_PROXY | PAAS_PIP_INDEX_URL | PAAS_NPM_REGISTRY | PAAS_GOPROXY | PAAS_GEM_MIRROR | PAAS_APT_*)
+                case $1 in paasd | paas-engine) ;; *) continue ;; esac ;;
         esac
         printf 'export %s=%q\n' "$key" "${!key}"
     done < <(compgen -v PAAS_ | sort | grep -v '^PAAS_API_URL$')

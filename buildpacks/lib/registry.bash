@@ -7,12 +7,12 @@ indent_public() { sed -u -E 's#([A-Za-z][A-Za-z0-9+.-]*://)[^/[:space:]]*@#\1#g;
 
 # reachable URL: whether something answers there, whatever it says. Takes at most 8 s. Else REPLY says why.
 reachable() {
-    local problem code
-    # The address may hold a password: it is read from a file that no other process sees.
-    problem=$(curl --silent --show-error --location --max-redirs 3 --output /dev/null --connect-timeout 4 --max-time 8 \
-        --config <(printf 'url = "%s"\n' "$(sed 's/[\\"]/\\&/g' <<<"$1")") 2>&1)
-    code=$?
-    # 22, 47, 52, 56 and the like come from something that answered.
+    local answer problem code
+    # The address may hold a password: it is read from a file that no other process sees. The status comes last.
+    answer=$(curl --silent --show-error --head --location --max-redirs 3 --output /dev/null --write-out '\n%{http_code}' \
+        --connect-timeout 4 --max-time 8 --config <(printf 'url = "%s"\n' "$(sed 's/[\\"]/\\&/g' <<<"$1")") 2>&1)
+    code=$? problem=${answer%$'\n'*}
+    [[ ${answer##*$'\n'} =~ ^[1-9][0-9][0-9]$ ]] && return 0
     case $code in
     5) REPLY="the proxy's name is not known" ;;
     6) REPLY="its name is not known" ;;
@@ -20,6 +20,7 @@ reachable() {
     28) REPLY="it does not answer in time" ;;
     35 | 53 | 54 | 58 | 59 | 60 | 66 | 77 | 80 | 83 | 90 | 91) REPLY="TLS: $(public "${problem#curl: (*) }")" ;;
     1 | 3) REPLY="it is no address of a web server" ;;
+    # What closes the connection without an answer is there at least.
     *) return 0 ;;
     esac
     return 1

@@ -58,7 +58,6 @@ struct MetricsText {
             [
                 (["kind": "slug"], counts.slugsRemoved), (["kind": "build-log"], counts.logsRemoved),
                 (["kind": "cache"], counts.cachesRemoved), (["kind": "pin"], counts.pinsRemoved),
-                (["kind": "archive"], counts.uploadsRemoved),
             ])
         add(
             "retention_freed_bytes_total", "Bytes that this freed on the host's disk.", kind: "counter",

@@ -2,8 +2,7 @@ import Domain
 import Logging
 import Synchronization
 
-/// Removes what nobody needs any more: slugs, logs and pins of old builds, caches of apps that build no more, archives that
-/// builds were made from. One per paasd.
+/// Removes what nobody needs any more: slugs, logs and pins of old builds, caches of apps that build no more. One per paasd.
 ///
 /// A slug is marked in the store first, in a transaction that sees to it that nothing needs it, and its file goes after that;
 /// what a killed paasd left in between, the repair at the next start removes. Everything may be repeated.
@@ -15,16 +14,14 @@ public final class RetentionCollector: RetentionStatus {
 
     private let parts: BuildParts
     private let store: any RetentionStore
-    private let uploads: UploadFolder
     private let rules: RetentionRules
     private let state = Mutex(RetentionCounts())
     /// Files without a row at the last look.
     private let orphans = Mutex<Set<SlugDigest>>([])
 
-    public init(parts: BuildParts, store: any RetentionStore, uploads: UploadFolder) {
+    public init(parts: BuildParts, store: any RetentionStore) {
         self.parts = parts
         self.store = store
-        self.uploads = uploads
         rules = parts.settings.retention
     }
 
@@ -48,10 +45,6 @@ public final class RetentionCollector: RetentionStatus {
         await part("build logs") { () async throws(PaaSError) in try await collectLogs() }
         await part("pins") { () async throws(PaaSError) in try await collectPins() }
         await part("caches") { () async throws(PaaSError) in try await collectCaches() }
-        await part("archives") { () async throws(PaaSError) in
-            let removed = try await uploads.sweep(keeping: store.unfinishedBuilds())
-            state.withLock { $0.uploadsRemoved += removed }
-        }
         await part("totals") { () async throws(PaaSError) in
             let totals = try await store.slugTotals()
             state.withLock { counts in

@@ -143,6 +143,7 @@ struct BuildRun: Sendable {
             for note in notes { await say(note) }
             submodules = switches.submodules(of: facts)
         }
+        if let note = DiskNote.line(settings) { await say(note) }
         // A volume of an earlier try may hold half a checkout.
         if adopted { try await removeVolume(app.id, keepCache: false) }
         let directory = try await engineStep { () async throws(PaaSError) in

@@ -232,9 +232,11 @@ public final class EngineServer: Sendable {
         case .remove(let id): try containers.remove(id)
         case .observe: throw PaaSError(.malformed, "observe needs a connection of its own")
         case .logs(let app, let instance, let query, let after, let limit):
-            return .logPage(
-                try logs.logs(
-                    app: app, instance: instance, matching: query ?? LogQuery(), after: after, limit: limit))
+            var page = try logs.logs(
+                app: app, instance: instance, matching: query ?? LogQuery(), after: after, limit: limit)
+            // Tools of a build like to print how they reach a registry.
+            for index in page.lines.indices { page.lines[index].text = settings.reach.redacted(page.lines[index].text) }
+            return .logPage(page)
         case .removeLogs(let app): try logs.removeLogs(app: app)
         case .createBuildVolume(let build, let app, let slot, let size, let clear):
             return .path(

@@ -52,6 +52,11 @@ public enum HostDoctor {
         findings.append(runtime(settings, cgroups))
         findings.append(seccomp())
         findings.append(disk(settings))
+        if let problem = BuildCertificates.problem(settings) {
+            findings.append(
+                HostFinding(
+                    name: "certificates for builds", ok: false, detail: problem, fix: "correct PAAS_CA_CERTIFICATES"))
+        }
         for (folder, problem) in HostFolders.findings(settings) {
             findings.append(
                 HostFinding(

@@ -37,7 +37,8 @@ public final class ImageService: Sendable {
         mounts = ImageMounts(runDirectory: run, dataDirectory: data, uidBase: settings.uidBase, logger: logger)
         slugs = SlugStore(directory: data + "/slugs", packer: packerProgram, disk: disk, work: work)
         stacks = StackStore(
-            directory: data + "/stacks", definitions: settings.prefix + "/stacks", work: work, logger: logger)
+            directory: data + "/stacks", definitions: settings.prefix + "/stacks", reach: settings.reach,
+            work: work, logger: logger)
         uploads = SourceUploads(
             directory: settings.uploadsDirectory, user: uploadUser, limitBytes: settings.checkoutLimitBytes)
         volumes = BuildVolumes(

@@ -5,6 +5,7 @@ import OS
 /// Runs `stacks/build`, line by line.
 struct StackScript {
     var path: String
+    let reach: OutsideReach
 
     /// Longest time that the making of a stack may take.
     private static let timeoutSeconds: Double = 45 * 60
@@ -25,6 +26,11 @@ struct StackScript {
         for variable in passedOn {
             if let value = getenv(variable) { spec.environment[variable] = String(cString: value) }
         }
+        for variable in Self.proxyVariables + Self.proxyVariables.map({ $0.uppercased() }) + Self.registryVariables {
+            if let value = reach.variables[variable] { spec.environment[variable] = value }
+        }
+        spec.environment["PAAS_APT_MIRROR"] = reach.aptMirror
+        spec.environment["PAAS_APT_SECURITY_MIRROR"] = reach.aptSecurityMirror
         spec.newSession = true
         spec.umask = 0o022
         let lockFD = lock.raw

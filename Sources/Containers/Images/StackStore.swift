@@ -9,13 +9,16 @@ import Synchronization
 final class StackStore: Sendable {
     private let directory: String
     private let definitions: String
+    private let reach: OutsideReach
     private let work: HostWork
     private let logger: Logger
 
     /// - Parameters:
     ///   - directory: where images are.
     ///   - definitions: the folder with `build`, `hooks` and a folder for each stack.
-    init(directory: String, definitions: String, work: HostWork, logger: Logger) {
+    ///   - reach: how the archive is reached that it is made from.
+    init(directory: String, definitions: String, reach: OutsideReach, work: HostWork, logger: Logger) {
+        self.reach = reach
         self.directory = directory
         self.definitions = definitions
         self.work = work
@@ -89,7 +92,7 @@ final class StackStore: Sendable {
         let made = try ImageFailure.wrap("can't look at the stack \(name)") { () throws(SystemError) in
             try Files.readText(definitionFile(name))
         }
-        return try made == StackDefinition(folder: definitions, name: name).stamp()
+        return try made == StackDefinition(folder: definitions, name: name, reach: reach).stamp()
     }
 
     /// The stamp of the definition that the stack in use was made from.
@@ -154,10 +157,10 @@ final class StackStore: Sendable {
             try Files.makeDirectories(work, mode: 0o700)
         }
         // As it is now: it may change while the stack is made.
-        let stamp = try StackDefinition(folder: definitions, name: name).stamp()
+        let stamp = try StackDefinition(folder: definitions, name: name, reach: reach).stamp()
         // The operator's own definition: as large as it is.
         try self.work.run("can't make the stack \(name)", limited: false) { (group) throws(PaaSError) in
-            try StackScript(path: definitions + "/build").run(
+            try StackScript(path: definitions + "/build", reach: reach).run(
                 name: name, output: work, cache: packages, lock: lock, in: group, progress: progress)
         }
         let folder = try publish(name: name, work: work)

@@ -39,6 +39,7 @@ struct ContainerPaths: Sendable, Hashable {
     var files: String { directory + "/files" }
     var environment: String { files + "/environment" }
     var environmentFolder: String { files + "/env.d" }
+    var certificates: String { files + "/ca-certificates.crt" }
     var resolvConf: String { files + "/resolv.conf" }
     var hosts: String { files + "/hosts" }
     var conmonPid: String { bundle + "/conmon.pid" }

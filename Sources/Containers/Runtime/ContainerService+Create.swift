@@ -12,6 +12,8 @@ extension ContainerService {
         var attachment: NetworkAttachment?
         /// What builds see of the host.
         var hostFolders: [OCISpec.Bind] = []
+        /// Authorities that builds trust, if the operator names some.
+        var certificates: [UInt8]?
     }
 
     func create(_ spec: ContainerSpec, _ paths: ContainerPaths) throws {
@@ -58,6 +60,10 @@ extension ContainerService {
             guard spec.role == .build else { return }
             progress.hostFolders = try HostFolders.mount(
                 settings, below: paths.host, rootfs: paths.rootfs, owner: firstUID)
+            progress.certificates = try BuildCertificates.bundle(settings, stack: paths.stack)
+            if progress.certificates != nil {
+                try HostFolders.makePlace(Files.parent(OutsideReach.bundle), in: paths.rootfs, owner: firstUID)
+            }
         case .bundle:
             guard let namespace = progress.namespace else {
                 throw PaaSError(.internal, "container \(spec.name) has no network")
@@ -66,6 +72,11 @@ extension ContainerService {
             try writeFiles(spec, paths, progress.attachment, owner: firstUID + OCISpec.insideUID)
             var oci = try ociSpec(spec, paths, namespace: namespace, firstUID: firstUID)
             oci.binds += progress.hostFolders
+            if let certificates = progress.certificates {
+                try write(paths.certificates, certificates, mode: 0o644)
+                oci.binds.append(
+                    .init(paths.certificates, at: OutsideReach.bundle, readOnly: true, executable: false))
+            }
             let document = oci.document
             try Files.makeDirectories(paths.bundle, mode: 0o700)
             try write(paths.config, document.encoded(), mode: 0o600)
@@ -81,6 +92,7 @@ extension ContainerService {
                 logBytes: log.segmentBytes, cgroupFiles: try cgroups.makeMonitor(spec.id))
             let pid = try conmon.create()
             try cgroups.limitMonitor(spec.id)
+            try cgroups.openToReaders(spec.id)
             try KernelLimits().apply(to: pid)
             let monitor = try Files.readText(paths.conmonPid).flatMap { Int32($0) }
             let started = try Host.startTime(of: pid)

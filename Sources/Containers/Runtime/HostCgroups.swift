@@ -59,6 +59,15 @@ public struct HostCgroups: Sendable {
     /// Once the container is made: the OCI runtime, which is done now, needed more than the monitor does.
     func limitMonitor(_ id: InstanceID) throws(SystemError) { try limit(monitor(id), Self.monitorLimits) }
 
+    /// Lets the container's processes read the limits that they have, as Java does to size its memory: the OCI runtime makes the
+    /// groups under the monitor's umask, which shuts everybody out.
+    func openToReaders(_ id: InstanceID) throws(SystemError) {
+        for hierarchy in try allHierarchies() {
+            let folder = "\(hierarchy)/\(parent)/\(id)"
+            if Files.exists(folder) { try Files.setMode(folder, 0o755) }
+        }
+    }
+
     /// Makes a group; the files into which a pid is to be written to enter it.
     func make(_ name: String) throws(SystemError) -> [String] {
         var files: [String] = []

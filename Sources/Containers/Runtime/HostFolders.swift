@@ -45,7 +45,7 @@ enum HostFolders {
     }
 
     /// Makes a folder in a container's root, and those above it. Nothing is followed: a link of the stack would lead out.
-    private static func makePlace(_ path: String, in rootfs: String, owner: uid_t) throws(SystemError) {
+    static func makePlace(_ path: String, in rootfs: String, owner: uid_t) throws(SystemError) {
         var place = rootfs
         for part in path.split(separator: "/") {
             place += "/\(part)"

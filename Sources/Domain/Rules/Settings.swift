@@ -58,6 +58,8 @@ public struct Settings: Sendable {
     public var pushLimitBytes: Int64
     /// `PAAS_GIT_REQUESTS_PER_HOUR`: pushes and fetches of one app by one token.
     public var gitRequestsPerHour: Int
+    /// How builds reach the outside.
+    public var reach: OutsideReach
     /// `PAAS_RETAIN_…`: how long what apps leave behind is kept.
     public var retention: RetentionRules
     /// `PAAS_LOG_BUDGET_BYTES`: disk for the process logs of one app.
@@ -170,6 +172,7 @@ public struct Settings: Sendable {
         }
         pushLimitBytes = try integer("PAAS_PUSH_LIMIT_BYTES", 1 << 30, (1 << 20)...(1 << 44))
         gitRequestsPerHour = Int(try integer("PAAS_GIT_REQUESTS_PER_HOUR", 600, 1...1_000_000))
+        reach = try OutsideReach { values[$0] }
         func count(_ key: String, _ fallback: Int, _ range: ClosedRange<Int64>) throws(PaaSError) -> Int {
             Int(try integer(key, Int64(fallback), range))
         }

@@ -16,8 +16,6 @@ public protocol RetentionStore: Sendable {
     func expiredLogs(_ rules: RetentionRules, now: Timestamp) async throws(PaaSError) -> Set<BuildID>
     /// Apps that have built nothing for so long that their cache may go, and have no build under way.
     func appsWithIdleCache(_ rules: RetentionRules, now: Timestamp) async throws(PaaSError) -> Set<AppID>
-    /// Queued and running builds.
-    func unfinishedBuilds() async throws(PaaSError) -> Set<BuildID>
 }
 
 public struct SlugTotals: Sendable, Hashable {
@@ -37,7 +35,6 @@ public struct RetentionCounts: Sendable, Hashable {
     public var cachesRemoved = 0
     public var cacheBytesFreed: Int64 = 0
     public var pinsRemoved = 0
-    public var uploadsRemoved = 0
     /// When it last came to its end; nil: not yet.
     public var lastRun: Timestamp?
     /// As it was then.

@@ -42,7 +42,8 @@ enum FetchFailure: Error, Sendable, Hashable {
     }
 
     /// From what `git` printed, with LC_ALL=C.
-    static func git(_ text: String, secrets: [String]) -> FetchFailure {
+    /// - Parameter slowSeconds: after how long a transfer that stands still was given up.
+    static func git(_ text: String, secrets: [String], slowSeconds: Int = 30) -> FetchFailure {
         let lower = text.lowercased()
         func says(_ words: String...) -> Bool { words.contains { lower.contains($0) } }
         if says(
@@ -60,7 +61,7 @@ enum FetchFailure: Error, Sendable, Hashable {
         {
             return .denied
         }
-        if says("timed out", "timeout was reached", "operation too slow") { return .timeout(seconds: 30) }
+        if says("timed out", "timeout was reached", "operation too slow") { return .timeout(seconds: slowSeconds) }
         if says(
             "connection refused", "failed to connect", "couldn't connect", "no route to host", "network is unreachable")
         {

@@ -37,12 +37,7 @@ struct GitFetch: Sendable {
         _ = try git(["init", "-q", "--template=", "."], deadline)
         if let ref, GitObject.isID(ref) { return try fetchCommit(ref, deadline) }
         let name = try resolve(ref, deadline)
-        let shallow = try run(["fetch", "-q", "--no-tags", "--depth", "1", "--", url.withoutSecrets, name], deadline)
-        if shallow.status != 0 {
-            // A server of plain files has no shallow fetch.
-            guard shallow.errorText.contains("shallow") else { throw failure(shallow) }
-            _ = try git(["fetch", "-q", "--no-tags", "--", url.withoutSecrets, name], deadline)
-        }
+        try fetchRefs([name], deadline)
         return try commit("FETCH_HEAD", deadline)
     }
 
@@ -69,6 +64,32 @@ struct GitFetch: Sendable {
         let commit = try commit(id, deadline)
         guard commit.id == id else { throw .refNotFound(id) }
         return commit
+    }
+
+    /// The tags of one commit, for a source that keeps its `.git`: programs make their version of them.
+    func fetchTags(of commit: Commit) throws(FetchFailure) {
+        let deadline = Monotonic.now() + Double(limits.seconds)
+        let listed = try run(["ls-remote", "--tags", "--", url.withoutSecrets], deadline, outputLimit: 16 << 20)
+        guard listed.status == 0 else { throw failure(listed) }
+        var names: [String] = []
+        for line in listed.text.split(whereSeparator: \.isNewline) {
+            let parts = line.split(separator: "\t")
+            guard parts.count == 2, parts[0] == commit.id, parts[1].hasPrefix("refs/tags/") else { continue }
+            // An annotated tag is listed a second time, with the commit that it leads to.
+            let name = String(parts[1].hasSuffix("^{}") ? parts[1].dropLast(3) : parts[1])
+            if GitRef.isAllowed(name), !names.contains(name), names.count < 50 { names.append(name) }
+        }
+        guard !names.isEmpty else { return }
+        try fetchRefs(names.map { "\($0):\($0)" }, deadline)
+    }
+
+    /// Without their history where the server can; one of plain files has no shallow fetch.
+    private func fetchRefs(_ refs: [String], _ deadline: Double) throws(FetchFailure) {
+        let rest = ["--", url.withoutSecrets] + refs
+        let shallow = try run(["fetch", "-q", "--no-tags", "--depth", "1"] + rest, deadline)
+        if shallow.status == 0 { return }
+        guard shallow.errorText.contains("shallow") else { throw failure(shallow) }
+        _ = try git(["fetch", "-q", "--no-tags"] + rest, deadline)
     }
 
     private func commit(_ name: String, _ deadline: Double) throws(FetchFailure) -> Commit {
@@ -124,7 +145,7 @@ struct GitFetch: Sendable {
         if result.status == 128 + SIGXFSZ || result.errorText.contains("File too large") {
             return .tooLarge(limit: limits.bytes)
         }
-        return .git(result.errorText, secrets: url.secrets)
+        return .git(result.errorText, secrets: url.secrets, slowSeconds: limits.slowSeconds)
     }
 
     private func run(_ arguments: [String], _ deadline: Double, outputLimit: Int = 1 << 20) throws(FetchFailure)

@@ -51,6 +51,7 @@ struct SourceFetch: Sendable {
             tree = try fetch.tree(commit)
             guard tree.files > 0 || !tree.gitlinks.isEmpty else { throw .other("this commit holds no files") }
             try fetch.checkOut(commit, into: folder)
+            if keepsGitFolder { try fetch.fetchTags(of: commit) }
         } catch {
             let exit: BuildExit =
                 switch error {

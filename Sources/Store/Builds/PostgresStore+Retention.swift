@@ -94,15 +94,6 @@ extension PostgresStore: RetentionStore {
         }
     }
 
-    public func unfinishedBuilds() async throws(PaaSError) -> Set<BuildID> {
-        try await read { session in
-            Set(
-                try session.rows("select id from builds where state in ('queued', 'running')").map {
-                    try $0.get("id", as: BuildID.self)
-                })
-        }
-    }
-
     /// About a row `s` of `slugs`: no release that is kept and no build that is young, under way or among the newest has it.
     private static func isUnneeded(_ rules: RetentionRules, _ now: Timestamp) -> SQL {
         let cutoff = now.adding(seconds: -Double(rules.graceSeconds))

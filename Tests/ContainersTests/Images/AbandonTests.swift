@@ -1,6 +1,5 @@
 import Domain
 import Glibc
-import Logging
 import OS
 import Testing
 
@@ -10,17 +9,17 @@ import Testing
 @Suite struct AbandonTests {
     @Test func packingEndsAtOnce() async throws {
         try ImageFixture.with { f in
-            let service = ImageService(
-                settings: f.settings, logger: Logger(label: "test"), checkoutUser: "nobody", uploadUser: "nobody",
-                packerProgram: "/usr/bin/yes")
-            try service.start()
+            let service = f.service
             let build = BuildID.random(), app = AppID.random()
-            _ = try service.createBuildVolume(
+            let path = try service.createBuildVolume(
                 build: build, app: app, uidSlot: 1, sizeBytes: 64 << 20, clearCache: false)
+            // All of it one hole, which takes no room but long to read.
+            try write(path + "/big", "")
+            #expect(truncate(path + "/big", 200 << 30) == 0)
             try service.sealSource(build: build, uidSlot: 1)
             let refusal = Monitor<PaaSError?>(nil)
             Thread.start("packs") {
-                let error = failure { _ = try service.packSlug(build: build, uidSlot: 1, limitBytes: 1 << 20) }
+                let error = failure { _ = try service.packSlug(build: build, uidSlot: 1, limitBytes: 1 << 40) }
                 refusal.withLock { $0 = error ?? PaaSError(.internal, "packed") }
             }
             let cgroups = HostCgroups(parent: f.settings.hostName)
@@ -37,7 +36,7 @@ import Testing
             #expect(try running() == 0)
             // Neither begins anything else of it.
             #expect(
-                failure { _ = try service.packSlug(build: build, uidSlot: 1, limitBytes: 1 << 20) }?.code == .cancelled)
+                failure { _ = try service.packSlug(build: build, uidSlot: 1, limitBytes: 1 << 40) }?.code == .cancelled)
             try service.finishBuildVolume(build: build, app: app, keepCache: false)
             #expect(try service.listBuildVolumes().isEmpty)
         }

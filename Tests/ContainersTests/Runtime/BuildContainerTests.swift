@@ -96,6 +96,32 @@ import Testing
         }
     }
 
+    @Test func buildsTrustTheOperatorsAuthorities() async throws {
+        let engine = try TestEngine(settings: [
+            "PAAS_CA_CERTIFICATES": "ROOT/ca.pem", "PAAS_HTTP_PROXY": "http://user:hunter22@proxy:3128",
+        ])
+        try await TestEngine.with(engine) { engine in
+            let file = engine.root + "/ca.pem", bundle = OutsideReach.bundle
+            let certificate = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+            try Files.writeDurably(file, certificate.utf8)
+            let script =
+                "cat \(bundle); touch \(bundle) 2>/dev/null || echo refused; echo proxy http://user:hunter22@proxy"
+            let seen = try await build(engine, script)
+            #expect(
+                seen == [
+                    "-----BEGIN CERTIFICATE-----", "MIIB", "-----END CERTIFICATE-----", "refused",
+                    "proxy http://***@proxy",
+                ])
+            for (text, what) in [
+                ("nothing", "no certificate"), (certificate + "-----BEGIN PRIVATE KEY-----\n", "private key"),
+            ] {
+                try Files.writeDurably(file, text.utf8)
+                let refused = await #expect(throws: PaaSError.self) { try await build(engine, "true") }
+                #expect(refused?.message.contains(what) == true)
+            }
+        }
+    }
+
     @Test func withoutANetworkThereIsOnlyLoopback() async throws {
         try await TestEngine.with(TestEngine()) { engine in
             let script = """

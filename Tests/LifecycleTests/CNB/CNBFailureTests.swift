@@ -102,6 +102,32 @@ import Testing
         #expect(only.exit == .buildpackDoesNotMatch)
     }
 
+    @Test func aDetectThatBreaksIsToldEvenIfOthersPass() throws {
+        let bench = try CNBBench()
+        try bench.buildpack("bad", detect: "exit 3")
+        try bench.buildpack("good")
+        try bench.write(
+            "packs/all/buildpack.toml",
+            """
+            api = "0.12"
+            [buildpack]
+            id = "test/all"
+            version = "1.0.0"
+            [[order]]
+            [[order.group]]
+            id = "test/bad"
+            version = "1.0.0"
+            [[order]]
+            [[order.group]]
+            id = "test/good"
+            version = "1.0.0"
+            """)
+        // Those of the list are at hand for its composites; the group is what the list's owner says.
+        let packs = ["all", "bad", "good"].map { "\(bench.root)/packs/\($0)" }
+        #expect(try bench.build(packs, group: [.init(id: "test/all")]).used.map(\.id) == ["test/good"])
+        #expect(bench.lines.contains(" !     The detect of test/bad@1.0.0 broke: bin/detect ended with exit code 3"))
+    }
+
     @Test func theFoldersOfTheSourceGiveWay() throws {
         let bench = try CNBBench()
         try bench.write("source/.layers/config/metadata.toml", "old")

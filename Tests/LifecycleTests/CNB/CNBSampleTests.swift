@@ -48,7 +48,7 @@ import Testing
         #expect(bench.text("app/.layers/sample_assets/assets/made.txt") == "made in build 1\n")
         try bench.build([bench.sample()])
         // Restored with its content; used again without; the store counts on.
-        #expect(bench.lines.contains("       sample/runtime: \"runtime\" "))
+        #expect(bench.lines.contains("       sample/runtime: \"runtime\""))
         #expect(bench.lines.contains("       sample/assets: \"assets\" (only its metadata)"))
         #expect(bench.lines.contains("       sample/assets: \"assets\" is used again"))
         #expect(bench.text("app/.layers/sample_assets/assets/made.txt") == "made in build 1\n")

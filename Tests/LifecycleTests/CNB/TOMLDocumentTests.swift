@@ -65,6 +65,7 @@ import Testing
         let refused = [
             "x = \"a\0b\"", "x = \"\\u0000\"", "x = \"\"\"\\U00000000\"\"\"", "\(dots) = 1", "[\(dots)]", "[[\(dots)]]",
             "x = " + String(repeating: "[", count: 5_000), "x = " + String(repeating: "{a=", count: 5_000),
+            "x = 1979-05-27T:", "x = 1979-05-27t", "[=", "[ [,", "x = [ }", "x = [\u{A0}1]",
             "x = { y = \"\"\"a\"\"\"\"\", \(dots) = 1 }", String(repeating: "#", count: TOMLDocument.maximumBytes + 1),
         ]
         for text in refused { #expect(throws: TOMLFailure.self, "\(text.prefix(60))") { try parse(text) } }

@@ -55,7 +55,24 @@ set_npm() {
     export NODE_ENV=${NODE_ENV:-production}
 }
 # npm_do WORD…: npm with the app's config vars, which its scripts and .npmrc read.
-npm_do() { (mode=$NODE_ENV; export_config; export NODE_ENV=$mode; exec npm "$@" </dev/null); }
+npm_do() {
+    (
+        mode=$NODE_ENV
+        npm_config
+        export NODE_ENV=$mode
+        exec npm "$@" </dev/null
+    )
+}
+# npm takes its settings in capitals and in small letters: the app's win over those of the site, however each is written.
+npm_config() {
+    local name
+    for name in "$ENV_DIR"/[Nn][Pp][Mm]_[Cc][Oo][Nn][Ff][Ii][Gg]_*; do
+        [[ -f $name ]] || continue
+        name=${name##*/}
+        unset "${name,,}" "${name^^}"
+    done
+    export_config
+}
 
 npm_run() {
     local log
@@ -131,7 +148,7 @@ install_dependencies() {
         body "package.json asks for no packages"
         return 0
     fi
-    registry=$( (export_config; npm config get registry) 2>/dev/null)
+    registry=$( (npm_config; npm config get registry) 2>/dev/null)
     if ((count > 0)) && ! reachable "$registry"; then
         local why=$REPLY
         [[ ${PAAS_NETWORK:-} == none ]] && why='this build has no network'

@@ -134,7 +134,9 @@ def state(manager, vendor):
             folders.append(path)
         elif os.path.isfile(path) and os.path.getsize(path) <= 1 << 30:
             lines[f"file {path}"] = digest(pathlib.Path(path).read_bytes())
-    for folder in folders + [f for f in os.environ.get("PIP_FIND_LINKS", "").split() if os.path.isdir(f)]:
+    folders += [f for f in os.environ.get("PIP_FIND_LINKS", "").split() if os.path.isdir(f)]
+    # The same folder can be named in several ways.
+    for folder in sorted({os.path.relpath(os.path.realpath(f)) for f in folders}):
         for entry in sorted(os.scandir(folder), key=lambda e: e.name):
             if entry.is_file() and re.search(r"\.(whl|zip|tar\.\w+)$", entry.name):
                 lines[f"file {os.path.join(folder, entry.name)}"] = digest(pathlib.Path(entry.path).read_bytes())

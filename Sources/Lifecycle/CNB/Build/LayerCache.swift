@@ -74,7 +74,7 @@ struct LayerCache {
                 }
                 if row.content { _ = try LayerTree.copy("\(kept)/\(name)", to: "\(layers)/\(name)") }
             }
-            lines.append("\(buildpack.id): \(Names.quoted(name)) \(row.content ? "" : "(only its metadata)")")
+            lines.append("\(buildpack.id): \(Names.quoted(name))\(row.content ? "" : " (only its metadata)")")
         }
         let store = "\(folder)/store/\(buildpack.folderName).toml"
         try onDisk { () throws(SystemError) in

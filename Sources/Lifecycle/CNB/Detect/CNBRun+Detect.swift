@@ -26,6 +26,8 @@ extension CNBRun {
         var outputs: [(words: String, text: String)] = []
         var report: [String] = []
         var exit = BuildExit.buildpackDoesNotMatch
+        /// Told also when another group passes: somebody has to mend them.
+        var broken: [String] = []
         guard !groups.isEmpty else {
             throw CNBFailure(
                 .buildpackDoesNotMatch,
@@ -55,11 +57,14 @@ extension CNBRun {
                     report.append("\(member.optional ? "skip" : "fail")  \(words)")
                     passes = passes && member.optional
                 case .unsupported(let what):
-                    report.append("fail  \(words): \(what)")
-                    if exit == .buildpackDoesNotMatch { exit = .buildpackUnusable }
+                    report.append("\(member.optional ? "skip" : "fail")  \(words): \(what)")
+                    if !member.optional && exit == .buildpackDoesNotMatch { exit = .buildpackUnusable }
                     passes = passes && member.optional
                 case .error(let what):
                     report.append("error \(words): \(what)")
+                    if !broken.contains(where: { $0.hasPrefix(words + " ") }) {
+                        broken.append("\(words) broke: \(what)")
+                    }
                     exit = .compileFailed
                     passes = passes && member.optional
                 }
@@ -68,6 +73,7 @@ extension CNBRun {
             switch PlanResolver.resolve(candidates) {
             case .resolved(let resolution):
                 let members = group.map(\.buildpack).filter { resolution.members.contains($0.descriptor.id) }
+                for what in broken { warn("The detect of \(what)") }
                 for note in resolution.notes { body("skip  \(note)") }
                 for member in members { body("pass  \(member.descriptor.words)") }
                 return Chosen(members: members, plan: resolution.plan)

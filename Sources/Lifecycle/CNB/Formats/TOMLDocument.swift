@@ -51,7 +51,8 @@ enum TOMLDocument {
     }
 
     /// What stands in the way of parsing: NUL, more levels than a stack holds, and what TOML doesn't allow but makes the
-    /// parser give up with the whole program: brackets that don't match, headers without a key, odd white space. Strings and
+    /// parser give up with the whole program: brackets that don't match, headers without a key, dates without their time, odd white
+    /// space. Strings and
     /// comments are skipped, so that what stands in them counts for nothing.
     private static func structureProblem(_ bytes: [UInt8]) -> String? {
         let quote = UInt8(ascii: "\""), apostrophe = UInt8(ascii: "'"), newline = UInt8(ascii: "\n")
@@ -101,6 +102,8 @@ enum TOMLDocument {
                 guard open.popLast() == current - 2 else { return "a bracket is closed that is not open" }
             case UInt8(ascii: "."): dots += 1
             case newline, UInt8(ascii: "="), UInt8(ascii: ","): dots = 0
+            case UInt8(ascii: "T"), UInt8(ascii: "t"):
+                if endsWithDate(bytes[..<at]) && !isDigit(byte(at + 1)) { return "a date is followed by no time" }
             case UInt8(ascii: "\t"), 32..<127: break
             case UInt8(ascii: "\r") where byte(at + 1) == newline: break
             case 0xEF where at == 0 && bytes.starts(with: [0xEF, 0xBB, 0xBF]): at += 2
@@ -110,6 +113,13 @@ enum TOMLDocument {
             at += 1
         }
         return nil
+    }
+
+    private static func isDigit(_ byte: UInt8) -> Bool { byte >= 48 && byte <= 57 }
+
+    /// Whether `YYYY-MM-DD` stands at the end.
+    private static func endsWithDate(_ bytes: ArraySlice<UInt8>) -> Bool {
+        bytes.count >= 10 && zip(bytes.suffix(10), "0000-00-00".utf8).allSatisfy { $1 == 48 ? isDigit($0) : $0 == $1 }
     }
 
     /// - Parameter rest: what follows the first bracket.
