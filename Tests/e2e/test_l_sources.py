@@ -77,7 +77,7 @@ def test_an_archive_is_built_and_released(app, tmp_path):
     file.write_bytes(archive({f"who-1.0/{name}": content for name, content in WHO.items()}))
     result = create(app, "--tar", file)
     assert result.stdout == "1\n"
-    assert "Python app detected" in result.stderr and "Released v1" in result.stderr
+    assert "Procfile app detected" in result.stderr and "Released v1" in result.stderr
     assert app.ask().startswith("web.1@v1#")
     build = app.json("builds")[0]
     assert build["source"] == {"kind": "tar", "commit": None, "ref": None, "url": None}
@@ -108,7 +108,7 @@ BAD = {
     "an absolute path": ({"/tmp/outside": b"x"}, "outside"),
     "a link that leads out": ({"link": entry(tarfile.SYMTYPE, "/etc/passwd")}, "link"),
     "a write through a link": ({"link": entry(tarfile.SYMTYPE, "."), "link/file": b"x"}, "link"),
-    "a hard link that leads out": ({"hard": entry(tarfile.LNKTYPE, "../../etc/passwd")}, "hard"),
+    "a hard link that leads out": ({"hard": entry(tarfile.LNKTYPE, "../../etc/passwd")}, "../../etc/passwd"),
     "a device": ({"null": entry(tarfile.CHRTYPE, devmajor=1, devminor=3)}, "device"),
     "a named pipe": ({"pipe": entry(tarfile.FIFOTYPE)}, "pipe"),
 }
@@ -197,7 +197,7 @@ def forge(platform, apps, tmp_path):
     files = {f"files/shop.git/{p.relative_to(served)}": p.read_bytes() for p in served.rglob("*") if p.is_file()}
     app = apps()
     file = tmp_path / "forge.tar"
-    file.write_bytes(archive({**files, "Procfile": b'web: python3 -m http.server "$PORT" --directory files\n', "server.py": b"#\n"}, "w"))
+    file.write_bytes(archive({**files, "Procfile": b'web: python3 -m http.server "$PORT" --directory files\n'}, "w"))
     create(app, "--tar", file)
     links = json.loads(platform.command("ip", "-j", "-4", "addr").stdout)
     gateway = next(
@@ -262,7 +262,7 @@ def test_a_rebuild_is_proven_equal_and_slugs_tell_how_they_came_to_be(app):
     definition = info["provenance"]["predicate"]["buildDefinition"]
     assert definition["externalParameters"]["source"]["commit"] == commit
     kinds = {d.get("name"): d for d in definition["resolvedDependencies"]}
-    assert len(kinds["stack"]["digest"]["sha256"]) == 64 and kinds["buildpack"]["uri"].endswith(":python")
+    assert len(kinds["stack"]["digest"]["sha256"]) == 64 and kinds["buildpack"]["uri"].endswith(":procfile")
     shown = app.paasctl("slugs", "info", "v2").stdout
     assert commit in shown and slug in shown
     bill = json.loads(app.paasctl("slugs", "sbom", "v2").stdout)
@@ -324,11 +324,11 @@ def test_builds_wait_in_a_queue_that_shows_and_are_cancelled_within_two_seconds(
 
 def test_leaving_a_build_does_not_end_it(app, tmp_path):
     file = tmp_path / "source.tar"
-    file.write_bytes(archive({**WHO, "bin/pre_compile": b"#!/bin/bash\nsleep 6\n"}, "w"))
+    file.write_bytes(archive({**WHO, "Makefile": b"all:\n\tsleep 6\n"}, "w"))
     command = ["paasctl", "builds", "create", "--tar", str(file), "-a", app.name]
     with subprocess.Popen(command, env=app.platform.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         for line in process.stderr:
-            if "Python app detected" in line:
+            if "sleep 6" in line:
                 process.send_signal(signal.SIGINT)
                 break
         rest = process.stderr.read()
@@ -336,26 +336,30 @@ def test_leaving_a_build_does_not_end_it(app, tmp_path):
     assert f"paasctl builds log 1 -f -a {app.name}" in rest and "builds cancel 1" in rest
     assert app.json("builds")[0]["state"] == "running"
     log = app.paasctl("builds", "log", "1", "-f", timeout=120).stdout
-    assert "Python app detected" in log and "Released v1" in log
+    assert "sleep 6" in log and "Released v1" in log
     assert app.ask().startswith("web.1@v1#")
 
 
 def test_buildpacks_are_pinned_set_and_cleared(app):
     output = app.deploy(source="who").stderr
-    assert f"{app.name} is built by python from now on (pinned)" in output
-    assert app.paasctl("buildpacks").stdout == "python\n"
-    assert app.paasctl("buildpacks", "set", "slipway/procfile").stdout == "slipway/procfile\n"
-    app.write({"marker": "1"})
+    assert f"{app.name} is built by procfile from now on (pinned)" in output
+    assert app.paasctl("buildpacks").stdout == "procfile\n"
+    assert "Buildpacks:" in app.paasctl("apps", "info").stdout
+    # A file that another one looks for changes nothing by itself.
+    app.write({"Makefile": "all:\n\techo made by make\n"})
     app.commit()
-    assert "Procfile app detected" in app.push().stderr
+    output = app.push().stderr
+    assert "Procfile app detected" in output and "made by make" not in output and "pinned" not in output
+    assert app.paasctl("buildpacks", "set", "slipway/native").stdout == "slipway/native\n"
+    app.commit()
+    assert "made by make" in app.push().stderr
     app.paasctl("buildpacks", "set", "node")
-    app.write({"marker": "2"})
     app.commit()
     refused = app.push(check=False)
     assert refused.returncode != 0 and "does not match" in refused.stderr
     assert app.paasctl("buildpacks", "clear").stdout == ""
     assert app.json("buildpacks") == []
-    assert "pinned" in app.push().stderr
+    assert "is built by native from now on (pinned)" in app.push().stderr
     assert app.paasctl("buildpacks", "set", "perl", check=False).returncode == 1
     assert app.paasctl("buildpacks", "set", "two words", check=False).returncode == 2
     available = app.platform.paasctl("buildpacks", "available").stdout
