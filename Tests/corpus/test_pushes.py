@@ -176,3 +176,24 @@ def test_a_repository_with_sha256_is_refused(app, tmp_path):
         p.command("git", "config", "--add", key, value, cwd=other)
     result = p.command("git", "push", url, "main", cwd=other, check=False, timeout=60)
     assert result.returncode != 0 and app.json("builds") == []
+
+
+def test_a_buildpack_whose_programs_lost_their_modes(app):
+    folder = app.platform.buildpacks / f"modes-{app.name}"
+    (folder / "bin").mkdir(parents=True)
+    (folder / "bin/detect").write_text("#!/bin/sh\necho Modes\n")
+    (folder / "bin/compile").write_text('#!/bin/sh\necho "-----> Compiling with modes mended"\necho made > "$1/made.txt"\n')
+    (folder / "bin/release").write_text('#!/bin/sh\nprintf "default_process_types:\\n  web: python3 answer.py\\n"\n')
+    for program in (folder / "bin").iterdir():
+        program.chmod(0o644)
+    answer(app)
+    app.paasctl("buildpacks", "set", f"file://{folder}")
+    app.commit()
+    assert "Compiling with modes mended" in app.push().stderr
+    assert wait_until(lambda: app.ask("type made.txt"), 20) == "file"
+    # Not a buildpack: said as such.
+    (folder / "bin/compile").unlink()
+    app.write({"more": "x"})
+    app.commit()
+    refused = app.push(check=False)
+    assert refused.returncode != 0 and "bin/compile" in refused.stderr
