@@ -50,6 +50,8 @@ def test_a_clone_gives_the_deployed_source(app, tmp_path):
 
 def test_a_failed_build_is_declined_with_the_buildpacks_words_and_can_be_pushed_again(app):
     app.deploy(source="who")
+    # The first success pinned the one that is for a Procfile alone.
+    app.paasctl("buildpacks", "clear")
     with Load(app.port(), clients=2) as load:
         app.write({"requirements.txt": "this is not a requirement !!\n"})
         app.commit()

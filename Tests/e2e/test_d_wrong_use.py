@@ -144,7 +144,7 @@ PORTS_OF_APP = 50
 def test_doctor_and_status(platform):
     status = platform.json("status")
     assert status["state"] == "up" and status["instance"] == platform.instance
-    assert {c["name"]: c["state"] for c in status["components"]} == dict.fromkeys(["paasd", "postgres", "engine", "git", "router"], "up")
+    assert {c["name"]: c["state"] for c in status["components"]} == dict.fromkeys(["paasd", "postgres", "engine", "git", "router", "ssh"], "up")
     findings = platform.json("doctor")
     assert {"kernel", "OCI runtime", "cgroups"} <= {f["name"] for f in findings}
     # This host runs the tests, so nothing can be wrong with it.

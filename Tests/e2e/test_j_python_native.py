@@ -4,7 +4,7 @@ import re
 import subprocess
 
 import pytest
-from slipway import REPO
+from slipway import REPO, wait_until
 from stack import StackBuild, image_of
 from test_g_real_programs import build_again, fetch
 
@@ -89,12 +89,13 @@ def test_a_c_program_is_compiled_anew_only_where_it_changed(app):
     files = {f"f{i}.c": f"int f{i}(void) {{ return {i}; }}\n" for i in range(39)}
     files["main.c"] = "#include <unistd.h>\nint main(void) { for (;;) pause(); }\n"
     files["Makefile"] = "idle: $(patsubst %.c,%.o,$(wildcard *.c))\n\tcc -o $@ $^\n"
-    app.deploy({**files, "Procfile": "idle: ./idle\n"})
+    app.deploy({**files, "Procfile": "idle: echo in the slug: *; exec ./idle\n"})
     result = app.deploy({"f7.c": "int f7(void) { return 70; }\n"})
     hits, of = map(int, re.search(r"(\d+) of (\d+) compilations came from the cache", result.stderr).groups())
     assert (hits, of) == (39, 40)
     # No objects in the slug, and the same bytes without a cache.
-    assert ".o\n" not in app.paasctl("run", "--", "ls").stdout
+    listed = wait_until(lambda: re.search(r"in the slug: (.*)", app.paasctl("logs", "-n", "50").stdout), 20).group(1).split()
+    assert "main.c" in listed and "idle" in listed and not [name for name in listed if name.endswith(".o")]
     slug = app.json("builds")[0]["slug"]
     app.paasctl("builds", "purge-cache")
     assert build_again(app)[1] == slug

@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from slipway import REPO
+from slipway import REPO, wait_until
 
 SAMPLE = REPO / "Tests" / "LifecycleTests" / "Fixtures" / "cnb-sample"
 ANSWER = REPO / "Tests" / "corpus" / "shared" / "answer.py"
@@ -40,10 +40,10 @@ def test_a_composite_is_built_started_and_built_again(sample):
     assert app.ask("env PATH").startswith("/layers/sample_runtime/runtime/bin:")
     assert app.ask("type /layers/sample_tools") == "none"
     assert app.ask("cat /layers/sample_assets/assets/made.txt") == b"made in build 1\n".hex()
-    # Types of the buildpacks, and commands.
-    assert app.paasctl("run", "--", "/paas/lifecycle", "launch", "worker").stdout == "worker in /app/work: first:second launch\n"
-    assert app.paasctl("run", "--", "sample-run", "here").stdout == "run 2 with here\n"
-    assert app.paasctl("run", "--", "sh", "-c", "exit 7", check=False).returncode == 7
+    # A process type of the buildpacks.
+    app.paasctl("scale", "worker=1")
+    wait_until(lambda: "worker in /app/work: first:second launch\n" in app.paasctl("logs", "-p", "worker").stdout, 30, "the worker's line")
+    app.scale(worker=0)
     again = app.deploy({"change": "1"})
     for words in ["Restoring layers of the build before", "runtime 2: from the cache", "assets: as before", '"assets" is used again']:
         assert words in again.stderr, again.stderr
