@@ -64,30 +64,3 @@ extension BuildDriver {
         }
     }
 }
-
-/// Moves a tree's contents, also from one mount to another.
-enum FolderMove {
-    /// `target` is there. Links stay links, several names of one file stay so.
-    static func contents(of source: String, to target: String) throws(BuildStop) {
-        let names = try stopping { () throws(SystemError) in try Files.list(source) }
-        var rest: [String] = []
-        for name in names where rename("\(source)/\(name)", "\(target)/\(name)") != 0 {
-            guard errno == EXDEV else { throw BuildStop(SystemError.last("move \(name)")) }
-            rest.append(name)
-        }
-        while !rest.isEmpty {
-            let part = rest.prefix(1000)
-            rest.removeFirst(part.count)
-            var spec = ProcessSpec("/bin/mv", ["-f", "-t", target, "--"] + part.map { "\(source)/\($0)" })
-            spec.environment = ["PATH": "/usr/bin:/bin", "LC_ALL": "C"]
-            let result = try stopping { () throws(SystemError) in try Command(spec, timeoutSeconds: 900).run() }
-            guard result.status == 0 else {
-                if result.errorText.contains("No space left") {
-                    throw BuildStop(.diskFull, "The build volume is full.")
-                }
-                let words = Printable.lastLines(result.errorOutput, count: 1).first ?? "exit code \(result.status)"
-                throw BuildStop(.environmentIncomplete, "The source can't be moved to \(target): \(words)")
-            }
-        }
-    }
-}
