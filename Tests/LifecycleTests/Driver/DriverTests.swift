@@ -146,7 +146,7 @@ import Testing
             compile: "touch $1/made",
             more: [
                 "bin/report":
-                    "#!/bin/bash\n[[ -f $1/made && ! -e \(build.scratch.path)/root/result/sbom.cdx.json ]] && echo there\n"
+                    "#!/bin/bash\n[[ -f $1/made && ! -e \(build.scratch.path)/root/result/sbom.cdx.json ]] && echo '\"there\"'\n"
             ])
         let ended = try build.build()
         #expect(ended.status == .built, "\(ended.output)")
