@@ -11,7 +11,7 @@ extension BuildDriver {
         let app = roots.app
         if !buildsInApp {
             try stopping { () throws(SystemError) in try FolderWalk.empty(app) }
-            try FolderMove.contents(of: folder, to: app)
+            try move(folder, to: app)
         }
         try writeBill()
     }

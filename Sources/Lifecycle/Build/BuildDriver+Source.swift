@@ -12,7 +12,7 @@ extension BuildDriver {
             keepsGitFolder: keepsGitFolder)
         switch request.source {
         case .present:
-            if !buildsInApp { try FolderMove.contents(of: roots.app, to: buildFolder) }
+            if !buildsInApp { try move(roots.app, to: buildFolder) }
         case .git(let url, let ref):
             let fetched = try fetch.git(url, ref)
             submodules = fetched.submodules
@@ -38,6 +38,14 @@ extension BuildDriver {
             let removed = try stopping { () throws(SystemError) in try ignore.apply(to: folder) }
             if removed > 0 { output.body(".slugignore: \(removed) \(removed == 1 ? "entry" : "entries") left out") }
         }
+    }
+
+    /// Says what could not come along.
+    func move(_ source: String, to target: String) throws(BuildStop) {
+        let left = try FolderMove.contents(of: source, to: target)
+        guard !left.isEmpty else { return }
+        let named = left.prefix(5).map { Names.quoted($0) }.joined(separator: ", ")
+        output.warn("Sockets, pipes and devices are left out: \(named)\(left.count > 5 ? ", …" : "")")
     }
 
     private func slugIgnore() throws(BuildStop) -> SlugIgnore? {

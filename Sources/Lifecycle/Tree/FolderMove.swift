@@ -6,7 +6,6 @@ enum FolderMove {
     /// `target` is there. Links stay links, several names of one file stay so, modes and times are kept.
     /// - Parameter move: of one entry, as `rename`.
     /// - Returns: paths of sockets, pipes and devices, which can't be copied to another mount and are left out.
-    @discardableResult
     static func contents(
         of source: String, to target: String,
         move: (UnsafePointer<CChar>, UnsafePointer<CChar>) -> Int32 = { rename($0, $1) }

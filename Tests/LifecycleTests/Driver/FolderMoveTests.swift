@@ -45,10 +45,12 @@ import Testing
     @Test(arguments: [EXDEV, EACCES, EPERM]) func byCopyingWhatCantBeRenamed(code: Int32) throws {
         let scratch = try Scratch()
         let from = try tree(scratch)
-        try FolderMove.contents(of: from.text, to: scratch.path + "/to") { _, _ in
+        #expect(mkfifo(from.text + "/pipe", 0o644) == 0)
+        let left = try FolderMove.contents(of: from.text, to: scratch.path + "/to") { _, _ in
             errno = code
             return -1
         }
+        #expect(left == [from.text + "/pipe"] && !scratch.has("to/pipe"))
         #expect(try from.names().isEmpty)
         try check(scratch)
     }
@@ -57,7 +59,7 @@ import Testing
         let scratch = try Scratch()
         let from = try tree(scratch)
         #expect(throws: BuildStop.self) {
-            try FolderMove.contents(of: from.text, to: scratch.path + "/to") { _, _ in
+            _ = try FolderMove.contents(of: from.text, to: scratch.path + "/to") { _, _ in
                 errno = EIO
                 return -1
             }
