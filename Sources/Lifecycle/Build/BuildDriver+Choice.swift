@@ -17,7 +17,14 @@ extension BuildDriver {
             manifest: try sourceFile("app.json", limit: BuildpackList.maximumManifestBytes),
             file: try sourceFile(".buildpacks", limit: BuildpackList.maximumFileBytes),
             project: try sourceFile("project.toml", limit: BuildpackList.maximumManifestBytes))
-        switch try BuildpackChoice(inputs, known: known) {
+        let choice = try BuildpackChoice(inputs, known: known)
+        let ignored = choice.ignored(inputs, known: known)
+        if !ignored.isEmpty {
+            output.warn(
+                "\(ignored.map(\.rawValue).joined(separator: ", ")) \(ignored.count == 1 ? "is" : "are") ignored: the app's list decides; to use \(ignored.count == 1 ? "it" : "them"): paasctl buildpacks clear"
+            )
+        }
+        switch choice {
         case .explicit(let wanted, let origin): return try explicit(wanted, origin, known)
         case .detection: return try detect(known)
         }
@@ -35,7 +42,7 @@ extension BuildDriver {
         for (index, one) in wanted.enumerated() { list.append(try store.get(one, index: index)) }
         let isOwn = wanted.allSatisfy { if case .platform = $0 { true } else { false } }
         let auxiliary = DetectionOrder.auxiliary
-        if origin == .setting, isOwn, known.contains(auxiliary), !list.contains(where: { $0.name == auxiliary }),
+        if isOwn, known.contains(auxiliary), !list.contains(where: { $0.name == auxiliary }),
             try sourceFile("Aptfile", limit: 0) != nil
         {
             // A list of our own names says which one builds; the file says that packages are wanted as well.

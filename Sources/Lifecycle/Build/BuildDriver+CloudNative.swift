@@ -21,7 +21,8 @@ extension BuildDriver {
                 result: roots.result, work: work),
             environment: own.filter { names.contains($0.key) }, stack: request.stack,
             executionEnvironment: try config.text("CNB_EXEC_ENV") ?? "production",
-            projectEnvironment: project?.environment ?? [:], print: { output.raw(ArraySlice(($0 + "\n").utf8)) })
+            projectEnvironment: project?.environment ?? [:], print: { output.raw(ArraySlice(($0 + "\n").utf8)) },
+            endLeftovers: { Descendants.killAll().killed })
         do throws(CNBFailure) {
             let result = try lifecycle.build(
                 buildpacks: chosen.buildpacks.map(\.folder), group: try group(project, chosen.buildpacks))
@@ -33,11 +34,8 @@ extension BuildDriver {
                     commit: origin?.commit)
             }
         } catch {
-            _ = Descendants.killAll()
             throw BuildStop(error)
         }
-        let left = Descendants.killAll().killed
-        if left > 0 { output.body("The buildpacks left \(left) process\(left == 1 ? "" : "es") running; ended.") }
         try write((report.displayName ?? "") + "\n", "detected")
     }
 

@@ -6,12 +6,12 @@ extension BuildDriver {
     /// The slug in the app's folder, without what was only there for the build.
     func finishTree() throws(BuildStop) {
         let folder = buildFolder
-        try checkLibraries()
+        checkLibraries()
         if !keepsGitFolder { try stopping { () throws(SystemError) in try Files.removeTree(folder + "/.git") } }
         let app = roots.app
         if !buildsInApp {
             try stopping { () throws(SystemError) in try FolderWalk.empty(app) }
-            try FolderMove.contents(of: folder, to: app)
+            try move(folder, to: app)
         }
         try writeBill()
     }
@@ -28,10 +28,15 @@ extension BuildDriver {
     }
 
     /// configure scripts link whatever optional library they find, and this image has more of them than the one that runs.
-    private func checkLibraries() throws(BuildStop) {
+    /// Advice, which costs no build.
+    private func checkLibraries() {
         let check = LibraryCheck(runPackages: roots.runPackages, packageLists: roots.packageLists)
-        let folder = buildFolder
-        for missing in try stopping({ () throws(SystemError) in try check.missing(in: folder) }) {
+        let found: [LibraryCheck.Missing]
+        do throws(SystemError) { found = try check.missing(in: buildFolder) } catch {
+            output.warn("Which shared libraries are missing could not be looked up: \(error)")
+            return
+        }
+        for missing in found {
             let wants =
                 "\(Printable.line(missing.user)) needs \(Printable.line(missing.library)), which processes of the app will not find"
             if let package = missing.package {
@@ -43,12 +48,14 @@ extension BuildDriver {
         }
     }
 
-    func sayDone() throws(BuildStop) {
+    func sayDone() {
         output.title("Build finished")
-        let sizes = try stopping { () throws(SystemError) in
-            (try FolderWalk.size(roots.app), try FolderWalk.size(roots.cache))
+        do throws(SystemError) {
+            let sizes = (try FolderWalk.size(roots.app), try FolderWalk.size(roots.cache))
+            output.body("\(Printable.size(sizes.0)) to pack, \(Printable.size(sizes.1)) kept for the next build")
+        } catch {
+            output.body("The sizes of the slug and the cache can't be told: \(error)")
         }
-        output.body("\(Printable.size(sizes.0)) to pack, \(Printable.size(sizes.1)) kept for the next build")
     }
 
     /// What buildpacks noted about what they fetched: lines `SHA256 URL`.

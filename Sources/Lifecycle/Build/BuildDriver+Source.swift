@@ -12,7 +12,7 @@ extension BuildDriver {
             keepsGitFolder: keepsGitFolder)
         switch request.source {
         case .present:
-            if !buildsInApp { try FolderMove.contents(of: roots.app, to: buildFolder) }
+            if !buildsInApp { try move(roots.app, to: buildFolder) }
         case .git(let url, let ref):
             let fetched = try fetch.git(url, ref)
             submodules = fetched.submodules
@@ -40,6 +40,14 @@ extension BuildDriver {
         }
     }
 
+    /// Says what could not come along.
+    func move(_ source: String, to target: String) throws(BuildStop) {
+        let left = try FolderMove.contents(of: source, to: target)
+        guard !left.isEmpty else { return }
+        let named = left.prefix(5).map { Names.quoted($0) }.joined(separator: ", ")
+        output.warn("Sockets, pipes and devices are left out: \(named)\(left.count > 5 ? ", …" : "")")
+    }
+
     private func slugIgnore() throws(BuildStop) -> SlugIgnore? {
         guard let bytes = try sourceFile(".slugignore", limit: SlugIgnore.maximumBytes) else { return nil }
         return try SlugIgnore(bytes)
@@ -61,33 +69,6 @@ extension BuildDriver {
         guard lstat(path, &info) == 0, info.st_mode & S_IFMT == S_IFREG else { return nil }
         return try stopping { () throws(SystemError) in
             try OwnedFD.open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK).readFully(limit + 1)
-        }
-    }
-}
-
-/// Moves a tree's contents, also from one mount to another.
-enum FolderMove {
-    /// `target` is there. Links stay links, several names of one file stay so.
-    static func contents(of source: String, to target: String) throws(BuildStop) {
-        let names = try stopping { () throws(SystemError) in try Files.list(source) }
-        var rest: [String] = []
-        for name in names where rename("\(source)/\(name)", "\(target)/\(name)") != 0 {
-            guard errno == EXDEV else { throw BuildStop(SystemError.last("move \(name)")) }
-            rest.append(name)
-        }
-        while !rest.isEmpty {
-            let part = rest.prefix(1000)
-            rest.removeFirst(part.count)
-            var spec = ProcessSpec("/bin/mv", ["-f", "-t", target, "--"] + part.map { "\(source)/\($0)" })
-            spec.environment = ["PATH": "/usr/bin:/bin", "LC_ALL": "C"]
-            let result = try stopping { () throws(SystemError) in try Command(spec, timeoutSeconds: 900).run() }
-            guard result.status == 0 else {
-                if result.errorText.contains("No space left") {
-                    throw BuildStop(.diskFull, "The build volume is full.")
-                }
-                let words = Printable.lastLines(result.errorOutput, count: 1).first ?? "exit code \(result.status)"
-                throw BuildStop(.environmentIncomplete, "The source can't be moved to \(target): \(words)")
-            }
         }
     }
 }

@@ -77,11 +77,10 @@ final class BuildDriver {
             for line in error.lines { output.warn(line) }
             exit = error.exit
         }
-        collectReports()
         do throws(BuildStop) {
             report.artifacts = try artifacts()
             try writeReport()
-            if exit == .built { try sayDone() }
+            if exit == .built { sayDone() }
         } catch {
             for line in error.lines { output.warn(line) }
             if exit == .built { exit = error.exit }
@@ -94,6 +93,8 @@ final class BuildDriver {
         let chosen = try choose()
         let foreign = chosen.buildpacks.filter { $0.kind == .cloudNative }
         if foreign.isEmpty {
+            // The reports come before the tree is finished: what they do is then in the slug and its bill, or not at all.
+            defer { collectReports() }
             try runClassic(chosen)
         } else if foreign.count == chosen.buildpacks.count {
             try runCloudNative(chosen)

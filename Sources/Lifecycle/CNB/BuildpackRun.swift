@@ -13,15 +13,34 @@ struct BuildpackRun {
     /// The app's folder.
     var directory: String
 
-    /// - Parameter output: a descriptor for standard output and standard error.
-    /// - Returns: its exit status; 128 + signal for a death by signal.
-    func run(output: Int32) throws(SystemError) -> Int32 {
+    /// - Parameters:
+    ///   - output: a descriptor for standard output and standard error.
+    ///   - timeoutSeconds: after this time it is ended, with all that is still in its process group. Nil: as long as it takes.
+    /// - Returns: its exit status; 128 + signal for a death by signal. Nil if it took too long.
+    func run(output: Int32, timeoutSeconds: Double? = nil) throws(SystemError) -> Int32? {
         makeExecutable()
         var spec = ProcessSpec(program, arguments)
         spec.rawEnvironment = environment.block
         spec.directory = directory
+        // A program that signals its process group must not reach the driver.
+        spec.newSession = true
+        spec.umask = 0o022
         // Descriptors of the child are copies, so the same one can be both.
         let child = try Self.start(spec, descriptors: [nil, output, output])
+        guard let timeoutSeconds else { return try child.wait() }
+        let deadline = Monotonic.now() + timeoutSeconds
+        var ready = pollfd(fd: child.pidfd.raw, events: Int16(POLLIN), revents: 0)
+        repeat {
+            let left = deadline - Monotonic.now()
+            guard left > 0 else {
+                // Its session's leader, so its group has its number.
+                kill(-child.pid, SIGKILL)
+                _ = try child.wait()
+                return nil
+            }
+            let wait = Int32(min(left * 1000, 60_000)) + 1
+            try Syscall.check("poll") { poll(&ready, 1, wait) }
+        } while ready.revents == 0
         return try child.wait()
     }
 
@@ -40,10 +59,10 @@ struct BuildpackRun {
 
     /// - Parameter file: a path for what it prints. A file and not a pipe: a process that it leaves behind would hold a pipe
     ///   open for ever.
-    /// - Returns: its exit status and the beginning of what it printed.
-    func runCaptured(file: String) throws(SystemError) -> (status: Int32, output: String) {
+    /// - Returns: its exit status, nil if it took too long, and the beginning of what it printed.
+    func runCaptured(file: String, timeoutSeconds: Double) throws(SystemError) -> (status: Int32?, output: String) {
         let target = try OwnedFD.open(file, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW, mode: 0o600)
-        let status = try run(output: target.raw)
+        let status = try run(output: target.raw, timeoutSeconds: timeoutSeconds)
         let source = try OwnedFD.open(file, O_RDONLY | O_NOFOLLOW)
         return (status, String(decoding: try source.readFully(Self.maximumOutput), as: UTF8.self))
     }

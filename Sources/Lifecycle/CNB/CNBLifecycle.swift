@@ -66,11 +66,16 @@ public struct CNBLifecycle: Sendable {
     public var projectEnvironment: [String: String]
     /// Takes a line for the build's output, without its end.
     public var print: @Sendable (String) -> Void
+    /// Ends the processes that a program of a buildpack left running, and says how many. Called after each one.
+    public var endLeftovers: @Sendable () -> Int
+    /// Longest time of one detect.
+    public var detectSeconds: Double
 
     public init(
         folders: Folders, environment: [String: String], stack: String, executionEnvironment: String = "production",
         target: BuildTarget = .host(), projectEnvironment: [String: String] = [:],
-        print: @escaping @Sendable (String) -> Void
+        print: @escaping @Sendable (String) -> Void, endLeftovers: @escaping @Sendable () -> Int = { 0 },
+        detectSeconds: Double = 120
     ) {
         self.folders = folders
         self.environment = environment
@@ -79,6 +84,8 @@ public struct CNBLifecycle: Sendable {
         self.target = target
         self.projectEnvironment = projectEnvironment
         self.print = print
+        self.endLeftovers = endLeftovers
+        self.detectSeconds = detectSeconds
     }
 
     /// Whether a folder holds a Cloud Native Buildpack, and no classic one, whose folder may have a `buildpack.toml` too.

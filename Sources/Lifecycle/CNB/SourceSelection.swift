@@ -45,39 +45,41 @@ public struct SourceSelection: Sendable {
         guard !project.include.isEmpty || !project.exclude.isEmpty else { return 0 }
         let keeps = !project.include.isEmpty
         let selection = try SourceSelection(keeps ? project.include : project.exclude)
-        return try onDisk { () throws(SystemError) in try selection.thin(app, [], keeps: keeps).removed }
+        return try onDisk { () throws(SystemError) in try selection.thin(RawPath(app), [], keeps: keeps).removed }
     }
 
     /// - Returns: how many entries went, and whether anything is left in the folder.
-    private func thin(_ folder: String, _ path: [[UInt8]], keeps: Bool) throws(SystemError) -> (
+    private func thin(_ folder: RawPath, _ path: [[UInt8]], keeps: Bool) throws(SystemError) -> (
         removed: Int, left: Bool
     ) {
         var removed = 0
         var left = false
-        for name in try Files.list(folder) {
-            if path.isEmpty && name == "project.toml" {
+        for raw in try folder.names() {
+            let name = raw.dropLast().map { UInt8(bitPattern: $0) }
+            let entry = folder.appending(raw)
+            if path.isEmpty && name.elementsEqual("project.toml".utf8) {
                 left = true
                 continue
             }
-            let inner = path + [Array(name.utf8)]
-            let isFolder = FileFacts("\(folder)/\(name)")?.isFolder == true
+            let inner = path + [name]
+            let isFolder = entry.facts?.isFolder == true
             if matches(inner, isFolder: isFolder) {
                 if keeps {
                     left = true
                 } else {
-                    try LayerTree.remove("\(folder)/\(name)")
+                    try LayerTree.remove(entry)
                     removed += 1
                 }
             } else if isFolder {
-                let below = try thin("\(folder)/\(name)", inner, keeps: keeps)
+                let below = try thin(entry, inner, keeps: keeps)
                 removed += below.removed
                 if keeps && !below.left {
-                    try LayerTree.remove("\(folder)/\(name)")
+                    try LayerTree.remove(entry)
                 } else {
                     left = true
                 }
             } else if keeps {
-                try LayerTree.remove("\(folder)/\(name)")
+                try LayerTree.remove(entry)
                 removed += 1
             } else {
                 left = true

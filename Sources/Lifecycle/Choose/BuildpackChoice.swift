@@ -51,6 +51,37 @@ enum BuildpackChoice: Sendable, Hashable {
         }
     }
 
+    /// Who else names buildpacks, and others than the app's list, which decides.
+    func ignored(_ inputs: Inputs, known: [String]) -> [Origin] {
+        guard case .explicit(let own, .setting) = self else { return [] }
+        // What can't be read names others too.
+        func differs(_ list: () throws(BuildStop) -> [WantedBuildpack]) -> Bool {
+            do throws(BuildStop) {
+                let list = try list()
+                return !list.isEmpty && list != own
+            } catch { return true }
+        }
+        func wanted(_ names: [String]) throws(BuildStop) -> [WantedBuildpack] {
+            try names.map { name throws(BuildStop) in try WantedBuildpack(name, known: known) }
+        }
+        var result: [Origin] = []
+        if let url = inputs.configVar, !url.isEmpty, differs({ () throws(BuildStop) in try wanted([url]) }) {
+            result.append(.configVar)
+        }
+        if let bytes = inputs.manifest,
+            differs({ () throws(BuildStop) in try wanted(try BuildpackList.manifest(bytes) ?? []) })
+        {
+            result.append(.manifest)
+        }
+        if let bytes = inputs.file, differs({ () throws(BuildStop) in try wanted(try BuildpackList.file(bytes)) }) {
+            result.append(.file)
+        }
+        if let bytes = inputs.project, differs({ () throws(BuildStop) in try Self.project(bytes, known) }) {
+            result.append(.project)
+        }
+        return result
+    }
+
     /// Addresses where it gives them: what has only an id beside them is one of what they lead to. Ids alone are names of ours.
     private static func project(_ bytes: [UInt8], _ known: [String]) throws(BuildStop) -> [WantedBuildpack] {
         let group: [ProjectDescriptor.Wanted]

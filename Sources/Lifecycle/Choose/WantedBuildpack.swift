@@ -44,6 +44,9 @@ enum WantedBuildpack: Sendable, Hashable {
                     "The buildpack \(url.printable) is wanted at \(Names.quoted(ref)), which can't be the name of a branch or tag."
                 )
             }
+            do throws(FetchURL.Fault) { try url.checkForGit() } catch {
+                throw BuildStop(.buildpackUnusable, "The buildpack address \(url.printable) \(error.reason).")
+            }
             self = .git(url, ref: url.fragment)
             return
         }

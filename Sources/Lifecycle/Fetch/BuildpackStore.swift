@@ -50,7 +50,7 @@ struct BuildpackStore: Sendable {
                 try copy(shared, to: "\(folder)/platform/lib")
             }
             try copy(source, to: target)
-            try mendModes(target)
+            try mendModes(target, of: name)
         }
         let looksFor = try stopping { () throws(SystemError) in try Files.readText("\(target)/looks-for", limit: 4096) }
         return Buildpack(folder: target, name: name, kind: .classic, looksFor: looksFor)
@@ -130,8 +130,8 @@ struct BuildpackStore: Sendable {
         }
         output.title("Using buildpack \(wanted.printable)")
         try copy(real, to: target)
-        let commit = try commit(of: real)
-        if let commit { output.body("Commit \(commit)") }
+        // Of the copy: what the folder is at another moment is not what builds.
+        let commit = try commit(of: target)
         try stopping { () throws(SystemError) in try Files.removeTree(target + "/.git") }
         return try finish(wanted, target, commit: commit)
     }
@@ -148,28 +148,45 @@ struct BuildpackStore: Sendable {
         return try finish(wanted, target, commit: nil)
     }
 
-    /// Of a folder that is a clone; nil if it is none.
+    /// Of a folder that is a clone; nil if it is none, or holds what is in no commit.
     private func commit(of folder: String) throws(BuildStop) -> String? {
         guard Files.exists(folder + "/.git") else { return nil }
-        var spec = ProcessSpec(
-            "/usr/bin/git",
-            ["-c", "safe.directory=*", "-c", "core.fsmonitor=false", "--git-dir=\(folder)/.git", "rev-parse", "HEAD"])
-        spec.environment = ["PATH": "/usr/bin:/bin", "HOME": home, "LC_ALL": "C"]
-        let result = try stopping { () throws(SystemError) in try Command(spec, timeoutSeconds: 10).run() }
-        let id = result.text.prefix { $0 != "\n" }
-        return result.status == 0 && GitObject.isID(id) ? String(id) : nil
+        func git(_ arguments: [String]) throws(BuildStop) -> Command.Result {
+            var spec = ProcessSpec(
+                "/usr/bin/git",
+                [
+                    "-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null",
+                    "--git-dir=\(folder)/.git", "--work-tree=\(folder)",
+                ] + arguments)
+            spec.environment = ["PATH": "/usr/bin:/bin", "HOME": home, "LC_ALL": "C"]
+            return try stopping { () throws(SystemError) in try Command(spec, timeoutSeconds: 30).run() }
+        }
+        let head = try git(["rev-parse", "HEAD"])
+        let id = head.text.prefix { $0 != "\n" }
+        guard head.status == 0, GitObject.isID(id) else { return nil }
+        let changes = try git(["status", "--porcelain"])
+        guard changes.status == 0, !changes.timedOut, changes.output.isEmpty else {
+            output.warn("The buildpack has changes that are in no commit; no commit is recorded.")
+            return nil
+        }
+        output.body("Commit \(id)")
+        return String(id)
     }
 
     private func finish(_ wanted: WantedBuildpack, _ folder: String, commit: String?) throws(BuildStop) -> Buildpack {
         let kind = try Buildpack.kind(of: folder, named: wanted.printable)
-        try mendModes(folder)
+        try mendModes(folder, of: wanted.printable)
         return Buildpack(folder: folder, name: wanted.name, url: wanted.printable, commit: commit, kind: kind)
     }
 
     /// Scripts whose mode was lost on the way, as those of many real buildpacks.
-    private func mendModes(_ folder: String) throws(BuildStop) {
+    private func mendModes(_ folder: String, of name: String) throws(BuildStop) {
+        var info = stat()
+        guard lstat(folder + "/bin", &info) == 0 else { return }
+        guard info.st_mode & S_IFMT == S_IFDIR else {
+            throw BuildStop(.buildpackUnusable, "The buildpack \(name) can't be used: its bin is no folder.")
+        }
         try stopping { () throws(SystemError) in
-            guard Files.exists(folder + "/bin") else { return }
             try FolderWalk.visit(folder + "/bin") { entry throws(SystemError) in
                 let mode = entry.info.st_mode & 0o777
                 if entry.kind == .file && mode & 0o500 != 0o500 || mode & 0o111 == 0 { try entry.setMode(mode | 0o755) }

@@ -10,6 +10,8 @@ enum FetchFailure: Error, Sendable, Hashable {
     case tls(String)
     case notFound
     case denied
+    /// Its server sends elsewhere.
+    case moved
     case status(Int)
     case refNotFound(String)
     /// An abbreviated commit, which no server can look up.
@@ -30,6 +32,7 @@ enum FetchFailure: Error, Sendable, Hashable {
         case .tls(let words): "has no certificate that this platform trusts (\(words))"
         case .notFound: "is not there (404); for a private one give user and token in the address: https://user:token@…"
         case .denied: "wants another user name and password than it got"
+        case .moved: "was moved; an address with a user name is not followed elsewhere, write the new one"
         case .status(let code): "answered with HTTP status \(code)"
         case .refNotFound(let ref): "has no branch or tag \(Names.quoted(ref))"
         case .shortCommit(let id):
@@ -42,9 +45,11 @@ enum FetchFailure: Error, Sendable, Hashable {
     }
 
     /// From what `git` printed, with LC_ALL=C.
-    /// - Parameter slowSeconds: after how long a transfer that stands still was given up.
-    static func git(_ text: String, secrets: [String], slowSeconds: Int = 30) -> FetchFailure {
-        let lower = text.lowercased()
+    /// - Parameters:
+    ///   - address: what it was asked for, which may hold any word.
+    ///   - slowSeconds: after how long a transfer that stands still was given up.
+    static func git(_ text: String, secrets: [String], address: String = "", slowSeconds: Int = 30) -> FetchFailure {
+        let lower = words(of: text, without: [address]).lowercased()
         func says(_ words: String...) -> Bool { words.contains { lower.contains($0) } }
         if says(
             "could not resolve host", "could not resolve proxy", "name or service not known",
@@ -68,8 +73,9 @@ enum FetchFailure: Error, Sendable, Hashable {
             return .refused
         }
         if says("mismatched algorithms", "object format") { return .sha256Repository }
+        if says("unable to update url base from redirection") { return .moved }
         if let range = lower.range(of: "returned error: "), let code = Int(lower[range.upperBound...].prefix(3)) {
-            return .status(code)
+            return (300..<400).contains(code) ? .moved : .status(code)
         }
         return .other(lastLine(text, secrets))
     }
@@ -94,6 +100,18 @@ enum FetchFailure: Error, Sendable, Hashable {
     private static func lastLine(_ text: String, _ secrets: [String]) -> String {
         let line = Printable.lastLines(Array(text.utf8), count: 1).first ?? "no reason given"
         return redact(line, secrets)
+    }
+
+    /// What a program said, without words that others chose: these parts, and every address in it.
+    static func words(of text: String, without parts: [String]) -> String {
+        var text = text
+        for part in parts { text = text.replacing(part, with: "") }
+        var out = ""
+        for line in text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline) {
+            let words = line.split(omittingEmptySubsequences: false) { $0 == " " || $0 == "'" || $0 == "\"" }
+            out += words.filter { $0.range(of: "://") == nil }.joined(separator: " ") + "\n"
+        }
+        return out
     }
 
     /// Each secret as `***`, and what stands between `://` and `@` in any address.

@@ -131,6 +131,12 @@ struct FetchURL: Sendable, Hashable {
         return String(decoding: out, as: UTF8.self)
     }
 
+    /// git puts names of its own behind an address, so that a query would swallow them.
+    /// - Throws: `Fault` for an address with a query.
+    func checkForGit() throws(Fault) {
+        if query != nil { throw Fault(reason: "has a query; give the token as user name") }
+    }
+
     /// For programs: without password, and without user name where it belongs to a password.
     var withoutSecrets: String {
         let name = scheme == .ssh ? user.map { $0 + "@" } ?? "" : ""

@@ -47,7 +47,7 @@ struct GitFetch: Sendable {
         if !Files.exists(gitFolder + "/HEAD") { _ = try git(["init", "-q", "--template=", "."], deadline) }
         let shallow = try run(["fetch", "-q", "--no-tags", "--depth", "1", "--", url.withoutSecrets, id], deadline)
         if shallow.status != 0 {
-            let words = shallow.errorText
+            let words = words(of: shallow)
             guard
                 words.contains("shallow") || words.contains("unadvertised") || words.contains("not our ref")
                     || words.contains("allow request") || words.contains("remote ref")
@@ -88,7 +88,7 @@ struct GitFetch: Sendable {
         let rest = ["--", url.withoutSecrets] + refs
         let shallow = try run(["fetch", "-q", "--no-tags", "--depth", "1"] + rest, deadline)
         if shallow.status == 0 { return }
-        guard shallow.errorText.contains("shallow") else { throw failure(shallow) }
+        guard words(of: shallow).contains("shallow") else { throw failure(shallow) }
         _ = try git(["fetch", "-q", "--no-tags"] + rest, deadline)
     }
 
@@ -142,10 +142,13 @@ struct GitFetch: Sendable {
     }
 
     private func failure(_ result: Command.Result) -> FetchFailure {
-        if result.status == 128 + SIGXFSZ || result.errorText.contains("File too large") {
-            return .tooLarge(limit: limits.bytes)
-        }
-        return .git(result.errorText, secrets: url.secrets, slowSeconds: limits.slowSeconds)
+        .git(
+            result.errorText, secrets: url.secrets, address: url.withoutSecrets, slowSeconds: limits.slowSeconds)
+    }
+
+    /// What git said about a shallow fetch; not what it was asked for.
+    private func words(of result: Command.Result) -> String {
+        FetchFailure.words(of: result.errorText, without: [url.withoutSecrets, "--shallow-file"])
     }
 
     private func run(_ arguments: [String], _ deadline: Double, outputLimit: Int = 1 << 20) throws(FetchFailure)
@@ -172,6 +175,13 @@ struct GitFetch: Sendable {
             throw error.isNoSpace ? .diskFull : .other("\(error)")
         }
         if result.timedOut { throw .timeout(seconds: limits.seconds) }
+        // The limit of a file's size ends git or the program of git's that writes the pack.
+        let sizes = ["File too large", "died of signal \(SIGXFSZ)"]
+        if result.status != 0,
+            result.status == 128 + SIGXFSZ || sizes.contains(where: { result.errorText.range(of: $0) != nil })
+        {
+            throw .tooLarge(limit: limits.bytes)
+        }
         return result
     }
 
@@ -184,11 +194,13 @@ struct GitFetch: Sendable {
                 "ssh -o BatchMode=yes -o StrictHostKeyChecking=accept-new -o ConnectTimeout=\(limits.slowSeconds)",
         ]
         if let authorization = url.authorization {
-            // In the environment, which only this user can read, and never among the arguments, which all can. For this host
-            // alone: git does not send it to where a redirect leads.
-            result["GIT_CONFIG_COUNT"] = "1"
+            // In the environment, which only this user can read, and never among the arguments, which all can.
+            result["GIT_CONFIG_COUNT"] = "2"
             result["GIT_CONFIG_KEY_0"] = "http.\(url.scheme.rawValue)://\(url.host)/.extraHeader"
             result["GIT_CONFIG_VALUE_0"] = "Authorization: \(authorization)"
+            // The header goes with every request of a transfer, also to another host that a redirect leads to.
+            result["GIT_CONFIG_KEY_1"] = "http.followRedirects"
+            result["GIT_CONFIG_VALUE_1"] = "false"
         }
         return result
     }

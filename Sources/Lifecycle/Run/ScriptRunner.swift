@@ -60,12 +60,7 @@ struct ScriptRunner: Sendable {
             sources.isEmpty
             ? ProcessSpec(program, arguments)
             : ProcessSpec(
-                "/bin/bash",
-                [
-                    "-c",
-                    "n=$1; shift; while [ \"$n\" -gt 0 ]; do [ -f \"$1\" ] && . \"$1\"; shift; n=$((n - 1)); done; exec \"$@\"",
-                    "driver", "\(sources.count)",
-                ] + sources + [program] + arguments)
+                "/bin/bash", ["-c", Self.script(reading: sources, then: [program] + arguments), "driver"])
         spec.environment = environment.merging(extra) { $1 }
         spec.directory = directory
         spec.newSession = true
@@ -108,6 +103,20 @@ struct ScriptRunner: Sendable {
         end.errorOutput = collector.kept[1]
         end.tail = collector.tail
         return end
+    }
+
+    /// Text for bash that reads files and becomes a program. What they read shares bash's variables and arguments, so the text
+    /// uses none: all words in it are literal.
+    static func script(reading sources: [String], then command: [String]) -> String {
+        func quoted(_ word: String) -> String {
+            "'" + word.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "'\\''") + "'"
+        }
+        let reads = sources.map { file in
+            // A file that ends bash itself would else look like the success of a program that never ran.
+            "trap 'echo \"A file export of a buildpack ended the shell that reads it.\" >&2; exit 1' EXIT\n"
+                + "if [ -f \(quoted(file)) ]; then . \(quoted(file)); fi\n"
+        }
+        return reads.joined() + "trap - EXIT\nexec " + command.map(quoted).joined(separator: " ") + "\n"
     }
 
     /// Waits for something to read or for the program's end. True if the program has ended.

@@ -12,7 +12,7 @@ struct SourceFetch: Sendable {
     let work: String
     /// Empty, or emptied here: an earlier try may have left half a source.
     let folder: String
-    /// `KEEP_GIT_DIR=1`: the app wants `.git` in its slug.
+    /// `KEEP_GIT_DIR=1`: the buildpacks want `.git`; it is packed into no slug.
     let keepsGitFolder: Bool
 
     struct Fetched: Sendable {
@@ -27,7 +27,10 @@ struct SourceFetch: Sendable {
     /// - Throws: `sourceUnavailable`, `tooLarge`, `sourceUnusable`.
     func git(_ text: String, _ ref: String?) throws(BuildStop) -> Fetched {
         let url: FetchURL
-        do throws(FetchURL.Fault) { url = try FetchURL(text) } catch {
+        do throws(FetchURL.Fault) {
+            url = try FetchURL(text)
+            try url.checkForGit()
+        } catch {
             throw BuildStop(.sourceUnavailable, "The address of the source \(error.reason).")
         }
         if let ref, !GitRef.isAllowed(ref) {

@@ -41,10 +41,15 @@ struct SubmoduleFetch: Sendable {
     private var budget: Int64
     private var count = 0
     private var hasFailed = false
+    /// Hosts that did not answer, and how.
+    private var silent: [String: FetchFailure] = [:]
+    /// When `auto` gives up, for all of them together.
+    private let deadline: Double
 
+    /// - Parameter autoSeconds: how long `auto` may take for all submodules together.
     init(
         mode: Mode, output: BuildOutput, isOffline: Bool, environment: [String: String], home: String, work: String,
-        root: String, budget: Int64
+        root: String, budget: Int64, autoSeconds: Int = 120
     ) {
         self.mode = mode
         self.output = output
@@ -54,6 +59,7 @@ struct SubmoduleFetch: Sendable {
         self.work = work
         self.root = root
         self.budget = budget
+        deadline = Monotonic.now() + Double(autoSeconds)
     }
 
     /// - Parameters:
@@ -122,7 +128,10 @@ struct SubmoduleFetch: Sendable {
             return .empty(.sourceUnavailable, ["The submodule \(shown) is more than \(Self.maximumDepth) levels deep."])
         }
         let address: FetchURL
-        do throws(FetchURL.Fault) { address = try GitModules.address(url, of: base) } catch {
+        do throws(FetchURL.Fault) {
+            address = try GitModules.address(url, of: base)
+            try address.checkForGit()
+        } catch {
             // An address that can't be read may hold a password.
             let named = url.contains("@") ? "" : " (\(Names.quoted(url)))"
             return .empty(.sourceUnavailable, ["The address of the submodule \(shown)\(named) \(error.reason)."])
@@ -134,13 +143,23 @@ struct SubmoduleFetch: Sendable {
         }
         do throws(FetchFailure) {
             if isOffline { throw .noNetwork }
+            let left = Int(deadline - Monotonic.now())
+            if mode == .auto {
+                if let before = silent[address.host] {
+                    return .empty(
+                        .sourceUnavailable,
+                        ["The submodule \(shown) (\(address.printable)) \(before.reason); it is not asked again."])
+                }
+                if left <= 0 { throw .other("the time for all submodules together is over") }
+            }
             count += 1
             let gitFolder = "\(work)/submodule-\(count).git"
             let isShort = mode == .auto
             let fetch = GitFetch(
                 url: address, gitFolder: gitFolder, environment: environment,
                 limits: .init(
-                    seconds: isShort ? 30 : 300, slowSeconds: isShort ? 10 : 30, bytes: max(budget, 1), files: 200_000),
+                    seconds: isShort ? min(30, left) : 300, slowSeconds: isShort ? 10 : 30, bytes: max(budget, 1),
+                    files: 200_000),
                 home: home)
             do throws(SystemError) { try Files.makeDirectories(gitFolder) } catch { throw .other("\(error)") }
             let commit = try fetch.fetchCommit(link.commit)
@@ -151,6 +170,10 @@ struct SubmoduleFetch: Sendable {
         } catch {
             // Half a checkout is worse than none.
             try stopping { () throws(SystemError) in try FolderWalk.empty(folder) }
+            switch error {
+            case .timeout, .unknownHost, .refused: silent[address.host] = error
+            default: break
+            }
             let exit: BuildExit =
                 switch error {
                 case .tooLarge: .tooLarge

@@ -37,18 +37,22 @@ enum FolderWalk {
     }
 
     /// Calls `body` for each entry below `root`, a folder before what is in it.
-    static func visit(_ root: String, _ body: (Entry) throws(SystemError) -> Step) throws(SystemError) {
-        try visit(try OwnedFD.open(root, O_RDONLY | O_DIRECTORY | O_NOFOLLOW), [], body)
+    /// - Parameter skipsUnreadable: go past folders that this user may not look into.
+    static func visit(
+        _ root: String, skipsUnreadable: Bool = false, _ body: (Entry) throws(SystemError) -> Step
+    ) throws(SystemError) {
+        try visit(try OwnedFD.open(root, O_RDONLY | O_DIRECTORY | O_NOFOLLOW), [], skipsUnreadable, body)
     }
 
     private static func visit(
-        _ folder: borrowing OwnedFD, _ path: [[UInt8]], _ body: (Entry) throws(SystemError) -> Step
+        _ folder: borrowing OwnedFD, _ path: [[UInt8]], _ skipsUnreadable: Bool,
+        _ body: (Entry) throws(SystemError) -> Step
     ) throws(SystemError) {
         let raw = folder.raw
         for name in try names(folder) {
             var info = stat()
             if fstatat(raw, name, &info, AT_SYMLINK_NOFOLLOW) != 0 {
-                if errno == ENOENT { continue }
+                if errno == ENOENT || errno == EACCES && skipsUnreadable { continue }
                 throw .last("lstat in \(path.count) folders")
             }
             let kind: Kind =
@@ -61,15 +65,17 @@ enum FolderWalk {
             let own = path + [name.dropLast().map { UInt8(bitPattern: $0) }]
             let entry = Entry(path: own, kind: kind, info: info, folder: raw, name: name)
             guard try body(entry) == .descend, kind == .folder else { continue }
-            let child = try Syscall.check("open \(entry.text)") {
-                openat(raw, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+            let child = openat(raw, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+            if child < 0 {
+                if errno == EACCES && skipsUnreadable { continue }
+                throw .last("open \(entry.text)")
             }
-            try visit(OwnedFD(child), own, body)
+            try visit(OwnedFD(child), own, skipsUnreadable, body)
         }
     }
 
     /// With their final zero; read whole first, so that entries may be removed meanwhile.
-    private static func names(_ folder: borrowing OwnedFD) throws(SystemError) -> [[CChar]] {
+    static func names(_ folder: borrowing OwnedFD) throws(SystemError) -> [[CChar]] {
         let copy = try folder.duplicate().release()
         guard let stream = fdopendir(copy) else {
             let error = SystemError.last("fdopendir")
@@ -116,7 +122,7 @@ enum FolderWalk {
         }
     }
 
-    /// Blocks on the disk below a folder, in bytes; a file with several names counts once.
+    /// Blocks on the disk below a folder, in bytes; a file with several names counts once. Without what this user may not see.
     static func size(_ root: String) throws(SystemError) -> Int64 {
         struct File: Hashable {
             var device: dev_t
@@ -124,7 +130,7 @@ enum FolderWalk {
         }
         var total: Int64 = 0
         var seen: Set<File> = []
-        try visit(root) { entry throws(SystemError) in
+        try visit(root, skipsUnreadable: true) { entry throws(SystemError) in
             if entry.info.st_nlink > 1, entry.kind == .file,
                 !seen.insert(File(device: entry.info.st_dev, inode: entry.info.st_ino)).inserted
             {

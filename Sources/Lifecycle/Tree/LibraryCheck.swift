@@ -27,7 +27,7 @@ struct LibraryCheck: Sendable {
         var users: [String: String] = [:]
         var own: Set<String> = []
         var looked = 0
-        try FolderWalk.visit(slug) { entry throws(SystemError) in
+        try FolderWalk.visit(slug, skipsUnreadable: true) { entry throws(SystemError) in
             let name = String(decoding: entry.path.last ?? [], as: UTF8.self)
             let isLibrary = name.range(of: ".so") != nil
             if isLibrary { own.insert(name) }

@@ -13,6 +13,7 @@ final class CNBBench {
     var stack = "debian-13"
     var environment = "production"
     var projectEnvironment: [String: String] = [:]
+    var detectSeconds = 120.0
 
     /// Lines of the last build.
     var lines: [String] { output.lines }
@@ -74,7 +75,7 @@ final class CNBBench {
             environment: ["PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": root + "/home", "LANG": "C.UTF-8"],
             stack: stack, executionEnvironment: environment,
             target: BuildTarget(architecture: "amd64", distribution: "debian", distributionVersion: "13"),
-            projectEnvironment: projectEnvironment, print: { output.add($0) })
+            projectEnvironment: projectEnvironment, print: { output.add($0) }, detectSeconds: detectSeconds)
         return try lifecycle.build(buildpacks: packs, group: group)
     }
 

@@ -110,6 +110,7 @@ import Testing
         #expect(seen.contains("BP_VERSION=7\n"))
         #expect(seen.contains("CNB_STACK_ID=debian-13\n"))
         #expect(seen.contains("CNB_TARGET_DISTRO_NAME=debian\n"))
+        #expect(seen.contains("CNB_TARGET_ARCH_VARIANT=\n"))
         #expect(!seen.contains("CNB_EXEC_ENV"))
         #expect(!seen.contains("BUILD_NETWORK"))
         let other = try #require(bench.text("home/closed.env"))

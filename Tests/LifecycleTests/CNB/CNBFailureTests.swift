@@ -64,6 +64,22 @@ import Testing
         #expect(bench.failure([pack])?.details == ["error test/x@1.0.0: it has no bin/build"])
     }
 
+    @Test func signalsToItsGroupStayWithABuildpack() throws {
+        let bench = try CNBBench()
+        let pack = try bench.buildpack("x", build: "mkdir $CNB_LAYERS_DIR/l; umask >\"$HOME/mask\"; kill -9 0")
+        #expect(bench.failure([pack])?.message.contains("failed with exit code 137") == true)
+        #expect(bench.text("home/mask") == "0022\n")
+    }
+
+    @Test func aDetectThatDoesNotEndIsEnded() throws {
+        let bench = try CNBBench()
+        let pack = try bench.buildpack("slow", detect: "echo waits; sleep 600 & wait")
+        bench.detectSeconds = 0.3
+        let failure = try #require(bench.failure([pack]))
+        #expect(failure.exit == .compileFailed)
+        #expect(failure.details == ["error test/slow@1.0.0: bin/detect took more than 0 s and was ended"])
+    }
+
     @Test func whatABuildLeavesIsChecked() throws {
         let cases = [
             ("echo '[types' >$L/a.toml", "a.toml line 1"),

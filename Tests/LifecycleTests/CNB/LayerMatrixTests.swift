@@ -1,4 +1,5 @@
 import Domain
+import Glibc
 import OS
 import Testing
 
@@ -133,6 +134,17 @@ import Testing
         try bench.write("source/make", "l-111\n")
         try bench.build([pack])
         #expect(FileFacts(path)?.inode != before.inode)
+    }
+
+    @Test func filesOfTheSameSizeAndTimeAreComparedByTheirBytes() throws {
+        let bench = try CNBBench()
+        for (name, text) in [("a", "one"), ("b", "one"), ("c", "two")] {
+            try bench.write("\(name)/file", text)
+            let time = [timespec(tv_sec: 1_000, tv_nsec: 0), timespec(tv_sec: 1_000, tv_nsec: 0)]
+            #expect(utimensat(AT_FDCWD, "\(bench.root)/\(name)/file", time, 0) == 0)
+        }
+        #expect(try LayerTree.isSame(bench.root + "/a", bench.root + "/b"))
+        #expect(try !LayerTree.isSame(bench.root + "/a", bench.root + "/c"))
     }
 
     @Test func foldersThatToolsMadeReadOnlyAreKept() throws {

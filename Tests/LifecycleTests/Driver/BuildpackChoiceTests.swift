@@ -55,6 +55,11 @@ private func stop(_ body: () throws(BuildStop) -> Void) -> BuildStop? {
             stop { () throws(BuildStop) in _ = try WantedBuildpack(text, known: known) }?.exit == .buildpackUnusable)
     }
 
+    @Test func aQueryIsNoPartOfAGitAddress() {
+        let error = stop { () throws(BuildStop) in _ = try WantedBuildpack("https://h/x.git?t=hunter2", known: known) }
+        #expect(error?.lines == ["The buildpack address https://h/x.git?… has a query; give the token as user name."])
+    }
+
     @Test func aPasswordInABrokenAddressIsNotPrinted() {
         let error = stop { () throws(BuildStop) in _ = try WantedBuildpack("https://u:hunter2@-h/x", known: known) }
         #expect(error?.lines.contains { $0.contains("hunter2") } == false)

@@ -95,6 +95,57 @@ import Testing
         }
     }
 
+    @Test func passwordsDoNotFollowARedirect() throws {
+        let build = try DriverFixture()
+        try build.app("file", "x")
+        try build.pack("pack", compile: "echo moved here")
+        try publish(build.scratch, "pack", from: "pack")
+        let other = try ForgeServer(root: build.scratch.path + "/forge")
+        try Files.makeDirectories(build.scratch.path + "/first")
+        let first = try ForgeServer(root: build.scratch.path + "/first")
+        let rest = "127.0.0.1:\(first.port)/to/\(other.port)/git/pack.git"
+        build.environment["PAAS_BUILDPACKS"] = "http://u:hunter2@\(rest)"
+        let refused = try build.build()
+        #expect(
+            refused.status == .buildpackUnusable && refused.says("was moved; an address with a user name is not"),
+            "\(refused.output)")
+        #expect(build.scratch.has("first/seen") && !build.scratch.has("forge/seen"))
+        build.environment["PAAS_BUILDPACKS"] = "http://\(rest)"
+        let followed = try build.build()
+        #expect(followed.status == .built && followed.says("moved here"), "\(followed.output)")
+    }
+
+    @Test func aPackAboveTheLimitIsToldAsThat() throws {
+        let scratch = try Scratch()
+        let random = try OwnedFD.open("/dev/urandom", O_RDONLY)
+        try Files.makeDirectories(scratch.path + "/big")
+        // Above the limit with all that is allowed on top of it.
+        var bytes: [UInt8] = []
+        while bytes.count < 20 << 20 { bytes += try random.read(upTo: 1 << 20) }
+        try Files.writeDurably(scratch.path + "/big/noise", bytes)
+        let commit = try publish(scratch, "big", from: "big")
+        let forge = try ForgeServer(root: scratch.path + "/forge")
+        for ref in [nil, commit] {
+            let folder = "\(scratch.path)/\(ref ?? "head").git"
+            try Files.makeDirectories(folder)
+            let fetch = GitFetch(
+                url: try FetchURL("\(forge.address)/git/big.git"), gitFolder: folder, environment: [:],
+                limits: .init(seconds: 60, slowSeconds: 30, bytes: 1 << 20, files: 10), home: scratch.path)
+            #expect(throws: FetchFailure.tooLarge(limit: 1 << 20)) { try fetch.fetch(ref) }
+        }
+    }
+
+    @Test func wordsOfAnAddressAreNoReason() {
+        let text =
+            "fatal: unable to access 'http://h/not-found/certificate.git/': The requested URL returned error: 503"
+        #expect(FetchFailure.git(text, secrets: []) == .status(503))
+        #expect(FetchFailure.git("fatal: not found git@h:x", secrets: []) == .notFound)
+        #expect(
+            FetchFailure.git("error: git@h:ssl_/x.git timed out", secrets: [], address: "git@h:ssl_/x.git")
+                == .timeout(seconds: 30))
+        #expect(!FetchFailure.words(of: "index-pack --shallow-file x", without: ["--shallow-file"]).contains("shallow"))
+    }
+
     @Test func whatCantBeFetchedIsToldApart() throws {
         let build = try DriverFixture()
         try build.app("file", "x")
@@ -253,6 +304,34 @@ import Testing
         #expect(try build.build().says("Submodules stay empty (GIT_SUBMODULES=off): \"vendor/lib\""))
         try build.config("GIT_SUBMODULES", "maybe")
         #expect(try build.build().status == .sourceUnusable)
+    }
+
+    @Test func aHostThatDoesNotAnswerIsAskedOnce() throws {
+        let (build, _, commit) = try withSubmodule { _ in "http://127.0.0.1:1/lib.git" }
+        try build.app(
+            ".gitmodules",
+            ["a", "b"].map { "[submodule \"\($0)\"]\n\tpath = \($0)\n\turl = http://127.0.0.1:1/\($0).git\n" }.joined())
+        build.environment["PAAS_SUBMODULES"] =
+            #"[{"path":"a","commit":"\#(commit)"},{"path":"b","commit":"\#(commit)"}]"#
+        let ended = try build.build()
+        #expect(ended.status == .built, "\(ended.output)")
+        #expect(
+            ended.says(
+                "\"b\" (http://127.0.0.1:1/b.git) can't be reached: its host refuses the connection; it is not asked again"
+            ),
+            "\(ended.output)")
+        #expect(!ended.says("a.git) can't be reached: its host refuses the connection; it"))
+    }
+
+    @Test func submodulesTogetherHaveALimitOfTime() throws {
+        let (build, forge, commit) = try withSubmodule { $0.address + "/git/lib.git" }
+        let root = build.scratch.path + "/root/app"
+        var modules = SubmoduleFetch(
+            mode: .auto, output: BuildOutput(), isOffline: false, environment: [:], home: build.scratch.path,
+            work: build.scratch.path, root: root, budget: 1 << 20, autoSeconds: 0)
+        try modules.fetch([.init(path: "vendor/lib", commit: commit)], base: nil) { _ in false }
+        #expect(!build.has("app/vendor/lib/lib.c") && !build.scratch.has("forge/seen"))
+        _ = forge.port
     }
 
     @Test func submodulesThatNobodyCanFetchHaveTheirOwnWords() throws {

@@ -95,7 +95,8 @@ final class DriverFixture {
     }
 }
 
-/// A web server on loopback for git (smart and dumb), tarballs, passwords and errors. Ends with its owner, however that ends.
+/// A web server on loopback for git (smart and dumb), tarballs, passwords and errors; `to/PORT/…` leads elsewhere; `seen` lists the
+/// paths it was asked for. Ends with its owner, however that ends.
 final class ForgeServer {
     let port: Int
     private let pid: pid_t
@@ -132,6 +133,12 @@ final class ForgeServer {
             def log_message(self, *args): pass
             def do_POST(self): self.git()
             def do_GET(self):
+                with open(root + "/seen", "a") as seen: seen.write(self.path + "\n")
+                if self.path.startswith("/to/"):
+                    self.send_response(302)
+                    self.send_header("Location", "http://127.0.0.1:" + self.path[4:])
+                    self.send_header("Content-Length", "0")
+                    return self.end_headers()
                 if self.path.startswith("/status/"): return self.send_error(int(self.path.split("/")[2]))
                 if self.path.startswith("/private/"):
                     wanted = "Basic " + base64.b64encode(b"u:hunter2").decode()

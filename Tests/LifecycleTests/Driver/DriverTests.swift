@@ -59,6 +59,36 @@ import Testing
         #expect(!build.scratch.has("custom/first/export"), "the operator's own folder is not written to")
     }
 
+    @Test func whatAnExportSetsDoesNotReachTheDriversOwnShell() throws {
+        let build = try DriverFixture()
+        try build.app("file", "x")
+        for (export, isFine) in [
+            ("n=0; set --; export A='it is'", true), ("shift; set -eu; IFS=/", true), ("exit 0", false),
+        ] {
+            try build.pack("custom/first", compile: "printf '%s\\n' \"\(export)\" >\"$(dirname $0)/../export\"")
+            try build.pack("custom/second", compile: "echo the second ran with $A in $1")
+            build.environment["PAAS_BUILDPACKS"] = ["first", "second"].map {
+                "file://\(build.scratch.path)/custom/\($0)"
+            }
+            .joined(separator: " ")
+            let ended = try build.build()
+            if isFine {
+                #expect(ended.status == .built && ended.says("the second ran with"), "\(export): \(ended.output)")
+            } else {
+                #expect(ended.status != .built && ended.says("ended the shell that reads it"), "\(ended.output)")
+            }
+        }
+    }
+
+    @Test func wordsOfTheScriptAreLiteral() throws {
+        let scratch = try Scratch()
+        try scratch.write("it's/export", "n=0; set --; export A='one two'\n")
+        let text = ScriptRunner.script(
+            reading: [scratch.path + "/it's/export", scratch.path + "/none"],
+            then: ["/bin/sh", "-c", "echo \"$A|$1|$#\"", "sh", "a 'b' $c"])
+        #expect(try scratch.run("/bin/bash", ["-c", text]).text == "one two|a 'b' $c|1\n")
+    }
+
     @Test func modesAreMended() throws {
         let build = try DriverFixture()
         try build.app("file", "x")
@@ -106,6 +136,21 @@ import Testing
         try build.custom("two", more: ["bin/report": "#!/bin/bash\nexit 9\n"])
         #expect(try build.build().status == .built)
         #expect(!build.has("result/report.json"))
+    }
+
+    @Test func reportsSeeTheFolderThatWasBuiltAndComeBeforeTheBill() throws {
+        let build = try DriverFixture()
+        try build.app("file", "x")
+        try build.config("BUILD_IN_APP_DIR", "0")
+        try build.custom(
+            compile: "touch $1/made",
+            more: [
+                "bin/report":
+                    "#!/bin/bash\n[[ -f $1/made && ! -e \(build.scratch.path)/root/result/sbom.cdx.json ]] && echo '\"there\"'\n"
+            ])
+        let ended = try build.build()
+        #expect(ended.status == .built, "\(ended.output)")
+        #expect(try build.text("result/report.json") == #"[{"buildpack":"one","report":"there"}]"#)
     }
 
     @Test func artifactsAreReported() throws {
@@ -186,6 +231,43 @@ import Testing
         #expect(build.has("result/build.json"))
     }
 
+    @Test func aBinThatIsALinkIsRefused() throws {
+        let build = try DriverFixture()
+        try build.app("file", "x")
+        try build.custom()
+        let folder = build.scratch.path + "/custom/one"
+        #expect(rename(folder + "/bin", folder + "/real") == 0 && symlink("real", folder + "/bin") == 0)
+        let ended = try build.build()
+        #expect(ended.status == .buildpackUnusable && ended.says("its bin is no folder"), "\(ended.output)")
+    }
+
+    @Test(.enabled(if: getuid() != 0, "root may read all")) func whatCantBeReadIsNotLookedInto() throws {
+        let scratch = try Scratch()
+        try scratch.write("tree/shut/file", "x")
+        try scratch.write("tree/open", "x")
+        try Files.setMode(scratch.path + "/tree/shut", 0)
+        defer { chmod(scratch.path + "/tree/shut", 0o755) }
+        #expect(throws: SystemError.self) { try FolderWalk.visit(scratch.path + "/tree") { _ in .descend } }
+        #expect(try FolderWalk.size(scratch.path + "/tree") > 0)
+    }
+
+    @Test func aCommitIsRecordedOnlyIfTheFilesAreIts() throws {
+        let build = try DriverFixture()
+        try build.app("file", "x")
+        try build.custom()
+        let folder = build.scratch.path + "/custom/one"
+        try build.scratch.git(["init", "-q", folder])
+        try build.scratch.git(["-C", folder, "add", "-A"])
+        try build.scratch.git(["-C", folder, "commit", "-q", "-m", "m"])
+        let commit = String(try build.scratch.git(["-C", folder, "rev-parse", "HEAD"]).text.prefix(40))
+        #expect(try build.build().says("Commit \(commit)"))
+        #expect(try build.report().buildpacks.first?.commit == commit)
+        try build.scratch.write("custom/one/more", "x")
+        let changed = try build.build()
+        #expect(changed.status == .built && changed.says("has changes that are in no commit; no commit is recorded"))
+        #expect(try build.report().buildpacks.first?.commit == nil)
+    }
+
     @Test func foldersOutsideTheOperatorsAreRefused() throws {
         let build = try DriverFixture()
         try build.app("file", "x")
@@ -239,6 +321,31 @@ import Testing
         #expect(try build.report().detected == false)
     }
 
+    @Test func theAppsListSaysWhatItOverrides() throws {
+        let build = try DriverFixture()
+        try build.app("requirements.txt")
+        try build.app(".buildpacks", "python\n")
+        try build.config("BUILDPACK_URL", "https://h/other.git")
+        build.environment["PAAS_BUILDPACKS"] = "python"
+        let ended = try build.build()
+        #expect(
+            ended.status == .built
+                && ended.says(
+                    "BUILDPACK_URL is ignored: the app's list decides; to use it: paasctl buildpacks clear"),
+            "\(ended.output)")
+        #expect(!ended.says(".buildpacks"))
+    }
+
+    @Test func packagesOfAnAptfileComeFirstWhoeverNamesOurBuildpacks() throws {
+        let build = try DriverFixture()
+        try build.app("requirements.txt")
+        try build.app("Aptfile", "jq\n")
+        try build.app(".buildpacks", "python\n")
+        let ended = try build.build()
+        #expect(ended.status == .built && ended.says("Aptfile found: apt runs first"), "\(ended.output)")
+        #expect(try build.report().buildpacks.map(\.name) == ["apt", "python"])
+    }
+
     @Test func brokenFilesOfTheSourceEndTheBuild() throws {
         for (file, text) in [("app.json", "{"), (".buildpacks", "a b"), (".slugignore", "!x")] {
             let build = try DriverFixture()
@@ -247,70 +354,5 @@ import Testing
             let ended = try build.build()
             #expect(ended.status == .sourceUnusable && ended.says(file), "\(ended.output)")
         }
-    }
-
-    // MARK: Cloud Native Buildpacks
-
-    private func cloudNative(_ build: DriverFixture, _ folder: String, _ id: String) throws {
-        try build.scratch.write(
-            "\(folder)/buildpack.toml",
-            "api = \"0.10\"\n[buildpack]\nid = \"\(id)\"\nversion = \"1.0.0\"\n[[targets]]\n")
-        try build.scratch.write("\(folder)/bin/detect", "#!/bin/bash\ntest -f program\n", mode: 0o755)
-        try build.scratch.write(
-            "\(folder)/bin/build",
-            """
-            #!/bin/bash
-            mkdir -p "$CNB_LAYERS_DIR/tool/bin" && printf '[types]\nlaunch = true\n' >"$CNB_LAYERS_DIR/tool.toml"
-            printf '[[processes]]\ntype = "web"\ncommand = ["./program"]\ndefault = true\n' >"$CNB_LAYERS_DIR/launch.toml"
-            echo "built with $FROM_PROJECT and $(ls | tr '\n' ' ')"
-
-            """, mode: 0o755)
-    }
-
-    @Test func aListOfCloudNativeBuildpacksIsHandedOver() throws {
-        let build = try DriverFixture()
-        try build.app("program", "#!/bin/sh\n", mode: 0o755)
-        try cloudNative(build, "custom/native", "test/native")
-        build.environment["PAAS_BUILDPACKS"] = "file://\(build.scratch.path)/custom/native"
-        let ended = try build.build()
-        #expect(ended.status == .built, "\(ended.output)")
-        #expect(try build.text("result/release.yml").contains("/paas/lifecycle launch web"))
-        #expect(build.has("app/.layers/config/metadata.toml"))
-        #expect(
-            try build.report().buildpacks == [
-                .init(name: "test/native@1.0.0", url: "file://\(build.scratch.path)/custom/native")
-            ])
-        try build.pack("custom/classic")
-        build.environment["PAAS_BUILDPACKS"] =
-            "file://\(build.scratch.path)/custom/native file://\(build.scratch.path)/custom/classic"
-        let mixed = try build.build()
-        #expect(
-            mixed.status == .buildpackUnusable && mixed.says("Cloud Native: native") && mixed.says("Classic: classic"),
-            "\(mixed.output)")
-    }
-
-    @Test func aProjectNamesOneOfItsOwnFolders() throws {
-        let build = try DriverFixture()
-        try build.app("program", "#!/bin/sh\n", mode: 0o755)
-        try build.app("secret.key", "x")
-        try cloudNative(build, "root/app/packs/mine", "test/mine")
-        try build.app(
-            "project.toml",
-            """
-            [_]
-            schema-version = "0.2"
-            [io.buildpacks]
-            exclude = ["*.key"]
-            [[io.buildpacks.group]]
-            uri = "packs/mine"
-            [[io.buildpacks.build.env]]
-            name = "FROM_PROJECT"
-            value = "a wish"
-
-            """)
-        let ended = try build.build()
-        #expect(ended.status == .built && ended.says("built with a wish and"), "\(ended.output)")
-        #expect(!ended.says("secret.key") && !build.has("app/secret.key"))
-        #expect(ended.says("named by project.toml: packs/mine"))
     }
 }

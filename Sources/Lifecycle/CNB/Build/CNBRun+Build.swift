@@ -96,8 +96,14 @@ extension CNBRun {
             program: member.folder + "/bin/build", arguments: [folder, platform, path], environment: variables,
             directory: lifecycle.folders.app)
         let status: Int32
+        defer {
+            let left = lifecycle.endLeftovers()
+            if left > 0 {
+                body("bin/build of \(descriptor.words) left \(left) process\(left == 1 ? "" : "es") running; ended.")
+            }
+        }
         do throws(SystemError) {
-            status = try run.run(output: STDOUT_FILENO)
+            status = try run.run(output: STDOUT_FILENO) ?? -1
         } catch {
             throw CNBFailure(
                 .compileFailed, "bin/build of the buildpack \(descriptor.words) can't be started: \(error).")

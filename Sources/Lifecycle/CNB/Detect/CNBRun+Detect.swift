@@ -114,12 +114,17 @@ extension CNBRun {
         // The arguments are the deprecated form of the same.
         let run = BuildpackRun(
             program: program, arguments: [platform, plan], environment: variables, directory: lifecycle.folders.app)
-        let status: Int32
+        let status: Int32?
         let output: String
+        defer { _ = lifecycle.endLeftovers() }
         do throws(SystemError) {
-            (status, output) = try run.runCaptured(file: lifecycle.folders.work + "/detect.log")
+            (status, output) = try run.runCaptured(
+                file: lifecycle.folders.work + "/detect.log", timeoutSeconds: lifecycle.detectSeconds)
         } catch {
             return (.error("bin/detect can't be started: \(error)"), "")
+        }
+        guard let status else {
+            return (.error("bin/detect took more than \(Int(lifecycle.detectSeconds)) s and was ended"), output)
         }
         switch status {
         case 0: break

@@ -44,7 +44,11 @@ public struct BuildTarget: Sendable, Hashable {
 
     /// What detect and build are told.
     public var variables: [String: String] {
-        var out = ["CNB_TARGET_OS": os, "CNB_TARGET_ARCH": architecture]
+        // Always set, so that a script that stops at unset names can read it; `v7` is what `armv7l` is to Go.
+        var out = [
+            "CNB_TARGET_OS": os, "CNB_TARGET_ARCH": architecture,
+            "CNB_TARGET_ARCH_VARIANT": architecture == "arm" ? "v7" : "",
+        ]
         if !distribution.isEmpty { out["CNB_TARGET_DISTRO_NAME"] = distribution }
         if !distributionVersion.isEmpty { out["CNB_TARGET_DISTRO_VERSION"] = distributionVersion }
         return out
