@@ -68,6 +68,8 @@ final class FakeWorld: Sendable {
         var away: Set<String> = []
         /// Calls that fail for good, by name.
         var broken: Set<String> = []
+        /// Calls that find no room, by name.
+        var full: Set<String> = []
         /// How often a call was made.
         var calls: [String: Int] = [:]
         /// The next `createBuild` makes the row, but its answer is lost.
@@ -142,12 +144,13 @@ final class FakePaasd: Sendable, FaultInjector {
     }
     func called(_ name: String) throws(PaaSError) {
         try alive()
-        let (away, broken) = world.with { state in
+        let (away, broken, full) = world.with { state in
             state.calls[name, default: 0] += 1
-            return (state.away.contains(name), state.broken.contains(name))
+            return (state.away.contains(name), state.broken.contains(name), state.full.contains(name))
         }
         if away { throw PaaSError(.unavailable, "\(name) is not answered; retry") }
         if broken { throw PaaSError(.internal, "\(name) fails") }
+        if full { throw PaaSError(.exhausted, "no room for \(name)") }
     }
 }
 
@@ -377,7 +380,7 @@ extension FakePaasd: BuildEngine {
     func createBuildVolume(
         build: BuildID, app: AppID, uidSlot: Int, sizeBytes: Int64, clearCache: Bool, epoch: Int64
     ) async throws(PaaSError) -> String {
-        try alive()
+        try called("createBuildVolume")
         _ = world.with { $0.volumes.insert(build) }
         return "/volume"
     }

@@ -276,7 +276,8 @@ struct BuildRun: Sendable {
         case .failed(let reason):
             state = .failed
             error = reason
-            if reason.source == .platform || reason.source == .dependency {
+            // Used up is also the host's disk.
+            if reason.source == .platform || reason.source == .dependency || reason.code == .exhausted {
                 logger.error("a build failed", metadata: ["error": "\(ErrorChain(reason))"])
             }
         }
