@@ -5,9 +5,12 @@ import Telemetry
 
 /// Removes what a deleted app has outside the database.
 struct Cleanup: AppCleanup {
+    let store: any BuildStore
     let repositories: any SourceRepositories
     let buildEngine: any BuildEngine
     let buildLogs: any BuildLogStore
+    /// That of the builds, which may be taking a slug of the app's as their own.
+    let slugLock: SlugLock
     let lines: PlatformLines
     let epoch: Int64
 
@@ -19,6 +22,6 @@ struct Cleanup: AppCleanup {
 
     func removeFiles(of removed: RemovedApp) async throws(PaaSError) {
         for build in removed.builds { try await buildLogs.remove(build) }
-        for slug in removed.slugs { try await buildEngine.removeSlug(slug, epoch: epoch) }
+        try await slugLock.removeFiles(of: removed.slugs, store: store, engine: buildEngine, epoch: epoch)
     }
 }

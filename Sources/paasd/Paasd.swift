@@ -44,10 +44,12 @@ struct Paasd {
         let buildLogs = FileBuildLog(directory: settings.dataDirectory + "/build-logs")
         let hub = RoutingHub(
             store: store, bootID: bootID, lines: RouterLines(store: store, log: lines), logger: logger)
+        let slugLock = SlugLock()
         let reconciler = Reconciler(
             store: store, engine: engine, publisher: hub, log: lines,
             cleanup: Cleanup(
-                repositories: repositories, buildEngine: engine, buildLogs: buildLogs, lines: lines, epoch: epoch),
+                store: store, repositories: repositories, buildEngine: engine, buildLogs: buildLogs, slugLock: slugLock,
+                lines: lines, epoch: epoch),
             faults: faults,
             epoch: epoch, bootID: bootID, settings: SchedulerSettings(settings), logger: logger)
         hub.attach(reconciler)
@@ -60,7 +62,7 @@ struct Paasd {
             runs: { app, version throws(PaaSError) in try await store.releaseRuns(app, version: version) },
             formation: { app throws(PaaSError) in try await store.formation(app).entries },
             settings: settings, environment: Self.proxyEnvironment(settings), version: Self.version, epoch: epoch,
-            now: { Timestamp.now() }, logger: logger)
+            now: { Timestamp.now() }, slugLock: slugLock, logger: logger)
         let builds = BuildCoordinator(buildParts)
         let retention = RetentionCollector(parts: buildParts, store: store)
         let tickets = PushTickets()

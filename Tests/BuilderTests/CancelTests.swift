@@ -5,15 +5,15 @@ import Testing
 /// A wish to cancel is heard wherever a build is.
 @Suite struct CancelTests {
     enum Place: String, CaseIterable, Sendable {
-        case checkout, build, packing
+        case inspect, checkout, sealSource, build, packing
         /// What was called once the build is there.
-        var call: String { self == .checkout ? "checkout" : "packSlug" }
+        var call: String { self == .packing ? "packSlug" : rawValue }
     }
 
     @Test(arguments: Place.allCases) func aBuildIsCancelledWhereverItIs(_ place: Place) async throws {
         let bench = Bench()
         bench.world.with { world in
-            world.checksOutForever = place == .checkout
+            if place != .build && place != .packing { world.endless = [place.call] }
             world.packsForever = place == .packing
             if place == .build { world.script = nil }
         }
@@ -32,5 +32,23 @@ import Testing
             bench.world.with { #expect($0.containers.isEmpty && $0.volumes.isEmpty && $0.slugFiles.isEmpty) }
         }
         #expect(bench.world.build?.state == .cancelled)
+    }
+
+    @Test func aBuildOfAnArchiveIsCancelledWhileTheArchiveIsCopied() async throws {
+        let bench = Bench()
+        bench.world.with { $0.endless = ["placeSource"] }
+        try await bench.running { builds, _, _ in
+            let upload = try await builds.receive(bench.world.app, actor: bench.principal)
+            try await upload.write([1])
+            try await upload.finish()
+            let build = try await builds.start(
+                bench.world.app, source: Build.Source(kind: .tar), options: Build.Options(), upload: upload,
+                actor: bench.principal)
+            try await bench.eventually("it is copied") { bench.world.with { $0.calls["placeSource", default: 0] > 0 } }
+            let began = ContinuousClock.now
+            try await builds.cancel(build.id)
+            try await bench.eventually("it ended") { bench.world.build?.state == .cancelled }
+            #expect(ContinuousClock.now - began < .seconds(2))
+        }
     }
 }

@@ -20,11 +20,11 @@ final class FakeWorld: Sendable {
         /// Packing takes until the build is abandoned.
         var packsForever = false
         var caches: Set<AppID> = []
-        /// A checkout never ends.
-        var checksOutForever = false
+        /// Calls that never end, by name.
+        var endless: Set<String> = []
         var keptCaches: [Bool] = []
         var slugFiles: Set<SlugDigest> = []
-        /// How often a slug's file goes right before its row is written.
+        /// How often slug files go once they are packed, before anybody sees them.
         var slugFilesToLose = 0
         /// Slugs that a process has mounted.
         var slugsInUse: Set<SlugDigest> = []
@@ -68,6 +68,8 @@ final class FakeWorld: Sendable {
         var away: Set<String> = []
         /// Calls that fail for good, by name.
         var broken: Set<String> = []
+        /// Calls that find no room, by name.
+        var full: Set<String> = []
         /// How often a call was made.
         var calls: [String: Int] = [:]
         /// The next `createBuild` makes the row, but its answer is lost.
@@ -142,12 +144,13 @@ final class FakePaasd: Sendable, FaultInjector {
     }
     func called(_ name: String) throws(PaaSError) {
         try alive()
-        let (away, broken) = world.with { state in
+        let (away, broken, full) = world.with { state in
             state.calls[name, default: 0] += 1
-            return (state.away.contains(name), state.broken.contains(name))
+            return (state.away.contains(name), state.broken.contains(name), state.full.contains(name))
         }
         if away { throw PaaSError(.unavailable, "\(name) is not answered; retry") }
         if broken { throw PaaSError(.internal, "\(name) fails") }
+        if full { throw PaaSError(.exhausted, "no room for \(name)") }
     }
 }
 
@@ -250,10 +253,6 @@ extension FakePaasd: BuildStore {
     func recordSlug(_ slug: Slug, evidence: SlugEvidence, build: BuildID) async throws(PaaSError) -> Build.Comparison? {
         try called("recordSlug")
         return world.with {
-            if $0.slugFilesToLose > 0 {
-                $0.slugFilesToLose -= 1
-                $0.slugFiles.remove(slug.digest)
-            }
             $0.slugRows.insert(slug.digest)
             $0.builds[build]?.slug = slug.digest
             $0.evidence.append(evidence)
@@ -304,6 +303,16 @@ extension FakePaasd: BuildStore {
     }
 }
 
+extension FakePaasd {
+    /// Returns at once, or never while the call is endless; whoever is cancelled is not heard here.
+    func hang(_ call: String) async {
+        while world.with({ $0.endless.contains(call) }) {
+            if isDead { return }
+            await Task.detached { _ = try? await Task.sleep(for: .milliseconds(5)) }.value
+        }
+    }
+}
+
 extension FakePaasd: SourceRepositories {
     func create(app: AppID) async throws(PaaSError) {}
     func remove(app: AppID) async throws(PaaSError) {
@@ -336,7 +345,8 @@ extension FakePaasd: SourceRepositories {
         return CommitInfo(id: commit, tree: commit, subject: "", author: "", time: Timestamp(microseconds: 0))
     }
     func inspect(app: AppID, commit: String) async throws(PaaSError) -> TreeFacts {
-        try alive()
+        try called("inspect")
+        await hang("inspect")
         return world.with {
             $0.sourceSteps.append("inspect")
             return $0.facts
@@ -347,10 +357,7 @@ extension FakePaasd: SourceRepositories {
     {
         try called("checkout")
         world.with { $0.sourceSteps.append("checkout") }
-        while world.with({ $0.checksOutForever }) {
-            if isDead { return }
-            await Task.detached { _ = try? await Task.sleep(for: .milliseconds(5)) }.value
-        }
+        await hang("checkout")
         world.with { $0.checkouts.append(keeping) }
     }
     func updateRef(app: AppID, ref: String, old: String?, new: String) async throws(PaaSError) {
@@ -373,16 +380,18 @@ extension FakePaasd: BuildEngine {
     func createBuildVolume(
         build: BuildID, app: AppID, uidSlot: Int, sizeBytes: Int64, clearCache: Bool, epoch: Int64
     ) async throws(PaaSError) -> String {
-        try alive()
+        try called("createBuildVolume")
         _ = world.with { $0.volumes.insert(build) }
         return "/volume"
     }
     func placeSource(build: BuildID, uidSlot: Int, epoch: Int64) async throws(PaaSError) {
         try called("placeSource")
+        await hang("placeSource")
         world.with { $0.sourceSteps.append("place") }
     }
     func sealSource(build: BuildID, uidSlot: Int, epoch: Int64) async throws(PaaSError) {
-        try alive()
+        try called("sealSource")
+        await hang("sealSource")
         world.with { $0.sourceSteps.append("seal") }
     }
     func readBuildFile(build: BuildID, path: String, limit: Int) async throws(PaaSError) -> [UInt8]? {
@@ -410,7 +419,13 @@ extension FakePaasd: BuildEngine {
     func listBuildVolumes() async throws(PaaSError) -> [BuildID] { world.with { Array($0.volumes) } }
     func listSlugs() async throws(PaaSError) -> [SlugDigest] {
         try called("listSlugs")
-        return world.with { Array($0.slugFiles) }
+        return world.with {
+            if $0.slugFilesToLose > 0, !$0.slugFiles.isEmpty {
+                $0.slugFilesToLose -= 1
+                $0.slugFiles = []
+            }
+            return Array($0.slugFiles)
+        }
     }
     func removeSlug(_ digest: SlugDigest, epoch: Int64) async throws(PaaSError) {
         try called("removeSlug \(digest)")
@@ -472,7 +487,7 @@ extension FakePaasd: ContainerEngine {
     func logs(app: AppID, instance: InstanceID?, matching query: LogQuery, after: LogCursor?, limit: Int)
         async throws(PaaSError) -> LogPage
     {
-        try alive()
+        try called("logs of \(instance.map { "\($0)" } ?? "all")")
         // A place in the log of one run; of another run, reading begins with its first line.
         let name = instance.map { "\($0)=" } ?? "="
         let from = after.flatMap { $0.value.hasPrefix(name) ? Int($0.value.dropFirst(name.count)) : nil } ?? 0

@@ -185,4 +185,14 @@ import Testing
         #expect(decisions == ["refs/heads/main": .moved])
         #expect(bench.world.with { $0.pins.count } == 1)
     }
+
+    @Test func aFullDiskIsToldAtOnce() async throws {
+        let bench = Bench()
+        bench.world.with { $0.full = ["createBuildVolume"] }
+        let (decisions, lines) = try await bench.running { _, service, _ in await bench.push(service) }
+        #expect(decisions == ["refs/heads/main": .refuse("build 1 failed")])
+        #expect(lines.contains { $0.contains("No room for createBuildVolume") }, "\(lines)")
+        #expect(bench.world.with { $0.calls["createBuildVolume"] } == 1)
+        #expect(bench.world.build?.error?.code == .exhausted)
+    }
 }

@@ -42,6 +42,23 @@ import Testing
         #expect(lines.contains("       Released v1"))
     }
 
+    @Test(arguments: [ReleaseRun.Kind.release, .postdeploy]) func linesThatCantBeShownDeclineNothing(
+        kind: ReleaseRun.Kind
+    ) async throws {
+        let bench = Bench()
+        let id = InstanceID.random()
+        bench.world.with { state in
+            state.runs[1] = [Self.run(.succeeded, id, kind: kind)]
+            state.output[id] = ["a line"]
+            state.broken = ["logs of \(id)"]
+        }
+        let (decisions, lines) = try await bench.running { _, service, _ in await bench.push(service) }
+        #expect(decisions == ["refs/heads/main": .moved])
+        let told = lines.filter { $0.hasPrefix(" !     Its lines can't be shown now; see: paasctl logs -p") }
+        #expect(told.count == 1 && told.first?.hasSuffix("-p \(kind.rawValue).1") == true, "\(lines)")
+        #expect(lines.contains("       \(kind.rawValue).1 exited with status 0"))
+    }
+
     @Test func aFailureDeclinesThePushAndIsToldOnce() async throws {
         let bench = Bench()
         let id = InstanceID.random()

@@ -115,6 +115,28 @@ import Testing
         other.world.with { $0.slugFilesToLose = 9 }
         let refused = try await other.running { _, service, _ in await other.push(service).decisions }
         #expect(refused == ["refs/heads/main": .refuse("build 1 failed")])
+        #expect(other.world.with { $0.slugRows.isEmpty }, "no row tells of a file that is not there")
+    }
+
+    @Test func filesOfADeletedAppGoUnlessABuildTookThem() async throws {
+        let bench = Bench(), lock = SlugLock()
+        let (gone, taken) = (try digest("1"), try digest("2"))
+        let paasd = FakePaasd(bench.world)
+        bench.world.with { $0.slugFiles = [gone, taken] }
+        // A build that is just taking one is waited for.
+        let removal = try await lock.withLock { () async throws(PaaSError) in
+            let removal = Task {
+                try await lock.removeFiles(of: [gone, taken], store: paasd, engine: paasd, epoch: 1)
+            }
+            for _ in 0..<20 { await Task.yield() }
+            bench.world.with { world in
+                #expect(world.slugFiles == [gone, taken])
+                world.slugRows = [taken]
+            }
+            return removal
+        }
+        try await removal.value
+        #expect(bench.world.with { $0.slugFiles } == [taken])
     }
 
     private actor Inside {

@@ -154,6 +154,27 @@ import Testing
         #expect(Bench.files(folder).isEmpty)
     }
 
+    @Test func uploadsLeaveTheDatabaseItsDiskAndEndAtSomeTime() async throws {
+        let bench = Bench()
+        let folder = bench.directory + "-uploads"
+        let full = FileUploads(directory: folder, limitBytes: 4, reserveBytes: .max)
+        let upload = try await full.begin(app: .random())
+        let error = await #expect(throws: PaaSError.self) { try await upload.write([1]) }
+        #expect(error?.code == .unavailable && error?.message.contains("nearly full") == true)
+        await upload.discard()
+        #expect(Bench.files(folder).isEmpty)
+
+        // It trickles, but for too long: the next one has its place.
+        let brief = FileUploads(directory: folder, limitBytes: 4, longest: .zero, reserveBytes: 0)
+        let slow = try await brief.begin(app: .random())
+        try await slow.write([1])
+        let next = try await brief.begin(app: .random())
+        #expect(await #expect(throws: PaaSError.self) { try await slow.write([2]) }?.code == .conflict)
+        await slow.discard()
+        await next.discard()
+        #expect(Bench.files(folder).isEmpty)
+    }
+
     @Test func anUploadIsRefusedWhileAnotherBuildRunsAndItsArchiveGoesIfOneCameFirst() async throws {
         let bench = Bench()
         bench.world.with { $0.script = nil }

@@ -30,12 +30,22 @@ import Testing
 
     @Test func credentialsAreTakenOutOfForeignText() {
         for (url, shown) in [
-            ("https://u:p@h/a?x=1", "https://h/a?x=1"), ("https://t@h", "https://h"), ("u:p@h/a", "h/a"),
+            ("https://u:p@h/a?x=1", "https://h/a"), ("https://t@h", "https://h"), ("u:p@h/a", "h/a"),
             ("ssh://git@h/a", "ssh://git@h/a"), ("ssh://git:p@h/a", "ssh://h/a"), ("git@h:a", "git@h:a"),
             ("https://h/a@b", "https://h/a@b"), ("plain", "plain"),
+            ("https://h/a.tgz?sig=s3cret#v1", "https://h/a.tgz#v1"),
+            ("https://h/a#v?1", "https://h/a#v?1"), ("h/a?t=s", "h/a"), ("https://h?t=s", "https://h"), ("", ""),
         ] {
             #expect(SourceURL.withoutCredentials(url) == shown)
         }
+    }
+
+    @Test func aBuildpackWithAQueryIsSentElsewhere() throws {
+        for url in ["https://h/a.tgz?sig=s3cret", "https://h/a.tgz?sig=s3cret#v1", "git@h:a?s3cret"] {
+            let error = #expect(throws: PaaSError.self) { try BuildpackReference.validate(url) }
+            #expect(error?.message.contains("BUILDPACK_URL") == true && error?.message.contains("s3cret") == false)
+        }
+        try BuildpackReference.validate("https://h/a#v?1")
     }
 
     @Test func namesOfBuildpacks() throws {

@@ -82,13 +82,14 @@ struct Harness: Sendable {
     }
 
     func openBuild(
-        _ app: App, kind: Build.Source.Kind = .push, options: Build.Options = Build.Options()
+        _ app: App, kind: Build.Source.Kind = .push, options: Build.Options = Build.Options(),
+        commit: String = String(repeating: "a", count: 40)
     ) async throws -> Build {
         try await store.createBuild(
             BuildRequest(
                 id: .random(), app: app.id,
                 source: Build.Source(
-                    kind: kind, commit: String(repeating: "a", count: 40), ref: "refs/heads/main",
+                    kind: kind, commit: commit, ref: "refs/heads/main",
                     previousCommit: String(repeating: "0", count: 40)),
                 options: options, createdBy: "admin"), now: now())
     }
@@ -96,9 +97,10 @@ struct Harness: Sendable {
     /// A build that succeeded, with its release still pending.
     func push(
         _ app: App, slug number: Int = 1, _ types: [String: String] = ["web": "./server"],
-        options: Build.Options = Build.Options(), manifest: AppManifest? = nil
+        options: Build.Options = Build.Options(), manifest: AppManifest? = nil,
+        commit: String = String(repeating: "a", count: 40)
     ) async throws -> (build: Build, release: Release?) {
-        let build = try await openBuild(app, options: options)
+        let build = try await openBuild(app, options: options, commit: commit)
         try await store.startBuild(build.id, now: now())
         var slug = try Self.slug(number, types)
         slug.manifest = manifest

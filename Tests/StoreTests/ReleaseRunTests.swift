@@ -238,6 +238,22 @@ import Testing
         }
     }
 
+    @Test func aPromotionOfAPromotionKeepsIt() async throws {
+        try await Harness.run { h in
+            let first = try await h.app("first")
+            _ = try await h.push(first, types, manifest: manifest)
+            try await h.rollOut(first, 1)
+            for (from, to) in [("first", "second"), ("second", "third")] {
+                let app = try await h.app(to)
+                _ = try await h.store.promote(app.id, from: from, actor: h.admin, now: h.now())
+                try await h.rollOut(app, 1)
+                #expect(try await h.store.ports(app.id).map(\.name) == ["sip"])
+                #expect(try await h.store.formation(app.id).entries["worker"]?.quantity == 2)
+                #expect(try await h.store.config(app.id).vars.keys.sorted() == ["OTHER", "PLAIN", "SECRET"])
+            }
+        }
+    }
+
     @Test func aRequiredVariableOrAMissingTypeFailsTheBuildWhole() async throws {
         try await Harness.run { h in
             let app = try await h.app("alpha")

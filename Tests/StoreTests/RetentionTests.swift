@@ -132,4 +132,29 @@ import Testing
             #expect(try await !h.store.expiredLogs(rules, now: now().adding(seconds: 9e7)).contains(running.id))
         }
     }
+
+    /// Their refs never move: nothing waits for their commits.
+    @Test func commitsOfPushesThatCameToNothingGo() async throws {
+        try await Harness.run { h in
+            let app = try await h.app("old")
+            func push(_ number: Int) async throws -> BuildID {
+                let commit = String(repeating: "0", count: 38) + String(10 + number)
+                return try await h.push(app, slug: number, commit: commit).build.id
+            }
+            let failed = try await push(1)
+            try await h.store.markReleaseFailed(app.id, version: 1, output: "no", epoch: h.epoch, now: h.now())
+            let superseded = try await push(2)
+            // This one is current, but its ref has not moved yet.
+            let waiting = try await push(3)
+            try await h.rollOut(app, 3)
+            for number in 4...7 {
+                let build = try await push(number)
+                try await h.rollOut(app, number)
+                try await h.store.markRefMoved(build)
+            }
+            #expect(try await h.store.release(app.id, version: 2).state == .superseded)
+            let unneeded = try await h.store.unneededPins(app.id, rules, now: h.now().adding(seconds: 10))
+            #expect(unneeded.isSuperset(of: [failed, superseded]) && !unneeded.contains(waiting))
+        }
+    }
 }

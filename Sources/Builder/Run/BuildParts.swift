@@ -28,7 +28,7 @@ public struct BuildParts: Sendable {
     public var now: @Sendable () -> Timestamp
     public var logger: Logger
     /// See `SlugLock`.
-    let slugLock = SlugLock()
+    let slugLock: SlugLock
     /// Raised when a build has ended.
     let buildEnded = Signal()
 
@@ -41,7 +41,7 @@ public struct BuildParts: Sendable {
         runs: @escaping @Sendable (AppID, Int) async throws(PaaSError) -> [ReleaseRun],
         formation: @escaping @Sendable (AppID) async throws(PaaSError) -> Formation, settings: Settings,
         environment: [String: String], version: String, epoch: Int64, now: @escaping @Sendable () -> Timestamp,
-        logger: Logger
+        slugLock: SlugLock = SlugLock(), logger: Logger
     ) {
         self.store = store
         self.engine = engine
@@ -60,6 +60,7 @@ public struct BuildParts: Sendable {
         self.version = version
         self.epoch = epoch
         self.now = now
+        self.slugLock = slugLock
         self.logger = logger
     }
 

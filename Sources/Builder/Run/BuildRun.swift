@@ -133,7 +133,7 @@ struct BuildRun: Sendable {
         do throws(PaaSError) { switches = try SourceSwitches(config) } catch { throw .failed(error) }
         var submodules: String?
         if let commit {
-            let facts = try await step { () async throws(PaaSError) in
+            let facts = try await looseStep { () async throws(PaaSError) in
                 try await parts.sources.inspect(app: app.id, commit: commit)
             }
             let notes: [String]
@@ -162,11 +162,11 @@ struct BuildRun: Sendable {
                 do throws(PaaSError) { _ = try Procfile(procfile) } catch { throw .failed(error) }
             }
         } else if build.source.kind == .tar {
-            try await step { () async throws(PaaSError) in
+            try await looseStep { () async throws(PaaSError) in
                 try await parts.buildEngine.placeSource(build: id, uidSlot: app.uidSlot, epoch: parts.epoch)
             }
         }
-        try await step { () async throws(PaaSError) in
+        try await looseStep { () async throws(PaaSError) in
             try await parts.buildEngine.sealSource(build: id, uidSlot: app.uidSlot, epoch: parts.epoch)
         }
         let spec = spec(build, app, config: try await firstConfig(config, build, app), submodules: submodules)
@@ -236,13 +236,14 @@ struct BuildRun: Sendable {
         var comparison: Build.Comparison?
     }
 
-    /// Records the slug. - Returns: nil if its file went meanwhile: an equal one was there, which nothing needed.
+    /// Records the slug. - Returns: nil if its file went meanwhile: an equal one was there, which nothing needed. Asked before
+    /// the row is written, so that no row says that a file is there which is not; the lock keeps it there.
     private func keep(_ slug: Slug, _ evidence: SlugEvidence) async throws(BuildStop) -> KeptSlug? {
         try await step { () async throws(PaaSError) in
             try await parts.slugLock.withLock { () async throws(PaaSError) in
-                let comparison = try await parts.store.recordSlug(slug, evidence: evidence, build: id)
-                return try await parts.buildEngine.listSlugs().contains(slug.digest)
-                    ? KeptSlug(comparison: comparison) : nil
+                guard try await parts.buildEngine.listSlugs().contains(slug.digest) else { return nil }
+                return KeptSlug(
+                    comparison: try await parts.store.recordSlug(slug, evidence: evidence, build: id))
             }
         }
     }
@@ -275,7 +276,8 @@ struct BuildRun: Sendable {
         case .failed(let reason):
             state = .failed
             error = reason
-            if reason.source == .platform || reason.source == .dependency {
+            // Used up is also the host's disk.
+            if reason.source == .platform || reason.source == .dependency || reason.code == .exhausted {
                 logger.error("a build failed", metadata: ["error": "\(ErrorChain(reason))"])
             }
         }

@@ -24,8 +24,22 @@ struct Rollout: Sendable {
         }
         try await tell(version)
         try await moveRef(version)
-        if !build.options.noWait { try await followPostdeploy(version) }
+        if !build.options.noWait { try await showPostdeploy(version) }
         return .released(version: version)
+    }
+
+    /// The ref has moved: what can't be shown any more declines nothing.
+    private func showPostdeploy(_ version: Int) async throws(BuildStop) {
+        do throws(BuildStop) {
+            try await followPostdeploy(version)
+        } catch {
+            guard case .failed(let reason) = error else { throw error }
+            run.logger.warning(
+                "a postdeploy script can't be followed", metadata: ["error": "\(ErrorChain(reason))"])
+            await run.sayOnce(
+                " !     What becomes of the postdeploy script can't be shown now; see: paasctl releases output v\(version) --postdeploy"
+            )
+        }
     }
 
     /// Nil: the release is or was current. Else why not.

@@ -9,8 +9,14 @@ public final class FileUploads: UploadStore {
     /// An upload that has been silent for so long makes room for another one.
     public static let idleLimit = Duration.seconds(60)
 
+    /// An upload that has taken so long makes room as a silent one does, however it trickles.
+    public static let longest = Duration.seconds(2 * 3600)
+    /// Free space that uploads leave on the disk, in bytes: the database is on it.
+    public static let reserveBytes: Int64 = 2 << 30
+
     private struct Open {
         var app: AppID
+        let began = ContinuousClock.now
         var lastWrite: ContinuousClock.Instant
     }
     private struct State {
@@ -22,6 +28,8 @@ public final class FileUploads: UploadStore {
     private let directory: String
     private let limitBytes: Int64
     private let idleLimit: Duration
+    private let longest: Duration
+    fileprivate let reserveBytes: Int64
     private let state = Mutex(State())
     private let thread = SerialThread()
 
@@ -29,17 +37,26 @@ public final class FileUploads: UploadStore {
     ///   - directory: is made (0700) unless it is there.
     ///   - limitBytes: of one archive.
     ///   - idleLimit: see `FileUploads.idleLimit`.
-    public init(directory: String, limitBytes: Int64, idleLimit: Duration = FileUploads.idleLimit) {
+    ///   - longest: see `FileUploads.longest`.
+    ///   - reserveBytes: see `FileUploads.reserveBytes`.
+    public init(
+        directory: String, limitBytes: Int64, idleLimit: Duration = FileUploads.idleLimit,
+        longest: Duration = FileUploads.longest, reserveBytes: Int64 = FileUploads.reserveBytes
+    ) {
         self.directory = directory
         self.limitBytes = limitBytes
         self.idleLimit = idleLimit
+        self.longest = longest
+        self.reserveBytes = reserveBytes
     }
 
     public func begin(app: AppID) async throws(PaaSError) -> any SourceUpload {
         let build = BuildID.random()
         let (isFull, given) = state.withLock { state -> (Bool, [BuildID]) in
             let now = ContinuousClock.now
-            let given = state.open.filter { $0.value.app == app || now - $0.value.lastWrite > idleLimit }.map(\.key)
+            let given = state.open.filter {
+                $0.value.app == app || now - $0.value.lastWrite > idleLimit || now - $0.value.began > longest
+            }.map(\.key)
             for id in given { state.open[id] = nil }
             if state.open.count >= Self.maximumOpen { return (true, given) }
             state.open[build] = Open(app: app, lastWrite: now)
@@ -102,7 +119,19 @@ public final class FileUploads: UploadStore {
             return true
         }
         guard isOpen else {
-            throw PaaSError(.conflict, "a later upload for this app took the place of this one")
+            throw PaaSError(.conflict, "this upload was given up: it took too long, or a later one took its place")
+        }
+    }
+
+    /// - Throws: `unavailable` before the disk is so full that the database would suffer.
+    fileprivate func requireRoom(for count: Int, _ file: Int32) throws(PaaSError) {
+        var space = statvfs()
+        guard fstatvfs(file, &space) == 0 else { throw Self.failure("look at the disk of", directory) }
+        let free = Int64(clamping: UInt64(space.f_bavail) * UInt64(space.f_frsize))
+        guard free - Int64(count) >= reserveBytes else {
+            throw PaaSError(
+                .unavailable, "the platform's disk is nearly full; try again later, or tell its operator",
+                source: .platform)
         }
     }
 
@@ -176,6 +205,7 @@ private final class FileUpload: SourceUpload {
                     "the archive is larger than the \(BuildWords.size(limitBytes)) allowed; leave out what the build does not need, or ask the operator for a larger PAAS_CHECKOUT_LIMIT_BYTES"
                 )
             }
+            try owner.requireRoom(for: bytes.count, file)
             var done = 0
             while done < bytes.count {
                 let count = bytes.withUnsafeBytes {

@@ -16,7 +16,8 @@ final class HostDisk: Sendable {
 
     /// Runs `body` while `bytes` are set aside for the file at `path`, which it writes.
     /// - Parameter ignoring: a volume that does not grow any more.
-    /// - Throws: `unavailable` if there is no room.
+    /// - Throws: `exhausted` if there is no room: not `unavailable`, for a caller that comes again at once would find the same
+    ///   and tell its user only after minutes.
     func withRoom<T>(
         for bytes: Int64, at path: String, ignoring finished: String? = nil, _ body: () throws(PaaSError) -> T
     ) throws(PaaSError) -> T {
@@ -53,7 +54,7 @@ final class HostDisk: Sendable {
         }
         guard free >= needed else {
             throw PaaSError(
-                .unavailable,
+                .exhausted,
                 "the host's disk has \(free >> 20) MiB free, and builds may need \(needed >> 20) MiB of it; free space, "
                     + "lower PAAS_BUILD_DISK_BYTES, or wait for other builds and push again",
                 source: .platform)

@@ -18,15 +18,26 @@ public enum SourceURL {
         }
     }
 
-    /// A buildpack: the same forms, or an archive by `https` or `http`, or `file:///FOLDER`; each with `#REF` or without.
+    /// A buildpack: the same forms, or an archive by `https` or `http`, or `file:///FOLDER`; each with `#REF` or without, and
+    /// without a query.
     /// - Throws: as `validateGit`.
     public static func validateBuildpack(_ url: String, field: String) throws(PaaSError) {
-        _ = try parts(url, field)
+        let path = try parts(url, field).path
+        guard !path.prefix(while: { $0 != "#" }).contains("?") else {
+            throw refused(
+                field,
+                "has a query, which would be stored and shown; put such an address into the config var BUILDPACK_URL")
+        }
     }
 
-    /// The same address without user name and password; for text of others that is to be stored or shown. The user name of an
-    /// ssh address stays, for it is part of the address.
+    /// The same address without user name, password and query, which may be a signature; for text of others that is to be
+    /// stored or shown. The user name of an ssh address stays, for it is part of the address, and what follows a `#` does.
     public static func withoutCredentials(_ url: some StringProtocol) -> String {
+        let address = url.prefix { $0 != "#" }
+        return withoutUser(address.prefix { $0 != "?" } + String(url[address.endIndex...]))
+    }
+
+    private static func withoutUser(_ url: String) -> String {
         guard let separator = separator(url) else {
             // `user:password@host/…`, as for a tool that puts the scheme in front by itself.
             let head = url.prefix { $0 != "/" }

@@ -16,12 +16,13 @@ extension StoreTransaction {
         try session.one("select manifest_applied from apps where id = \(app.id)").json("manifest_applied")
     }
 
-    /// What the newest build of a slug found in `app.json`.
+    /// What the newest build of a slug found in `app.json`; one of another app if the app itself only was given the slug, as by
+    /// a promotion. Equal slugs have equal trees, with their `app.json`.
     func manifest(of slug: SlugDigest, app: App) throws -> AppManifest? {
         try session.first(
             """
-            select manifest from builds where app_id = \(app.id) and slug = \(slug) and state = 'succeeded'
-            order by number desc limit 1
+            select manifest from builds where slug = \(slug) and state = 'succeeded'
+            order by app_id = \(app.id) desc, created_at desc, number desc limit 1
             """
         )?.optionalJSON("manifest")
     }

@@ -57,7 +57,9 @@ extension PostgresStore: RetentionStore {
                     select b.id from builds b join apps a on a.id = b.app_id
                     where b.app_id = \(app) and b.finished_at < \(cutoff)
                         and (b.state in ('failed', 'cancelled') or (b.state = 'succeeded'
-                            and (b.ref_moved or b.source->>'kind' <> 'push')
+                            and (b.ref_moved or b.source->>'kind' <> 'push' or exists (select 1 from releases r
+                                where r.app_id = b.app_id and r.version = b.release
+                                    and r.state in ('failed', 'superseded') and not r.was_current))
                             and b.number <= a.last_build - \(rules.releases)
                             and not exists (select 1 from releases r
                                 where r.app_id = a.id and r.commit_id = b.source->>'commit'

@@ -33,5 +33,9 @@ extension Migrations {
             -- Written by a user. Of what is there already nobody knows.
             alter table formation_entries add column by_hand boolean not null default true;
             alter table formation_entries alter column by_hand set default false;
+
+            -- Process types once, names of runs now: what goes on in them ends, and nothing starts them again.
+            delete from formation_entries where type in ('release', 'postdeploy');
+            delete from slots where type in ('release', 'postdeploy');
             """)
 }

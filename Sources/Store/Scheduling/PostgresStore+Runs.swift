@@ -39,8 +39,9 @@ extension PostgresStore {
         try await write(epoch: epoch, now: now) { transaction in
             let session = transaction.session
             let (release, app) = try transaction.lockRelease(id, end.version)
-            let run = try transaction.run(end.kind, version: end.version, app: app)
-            guard run.instance == end.instance else {
+            // None: a process of a type of that name, from before those names were reserved. It only has to go.
+            let run = try transaction.findRun(end.kind, version: end.version, app: app)
+            if let run, run.instance != end.instance {
                 throw PaaSError(.internal, "\(run.name) of app \(app.name) has another instance than \(end.instance)")
             }
             try session.run(
@@ -50,6 +51,7 @@ extension PostgresStore {
                     unrouted_revision = coalesce(unrouted_revision, \(try transaction.routingRevision()))
                 where id = \(end.instance) and state <> 'exited'
                 """)
+            guard let run else { return }
             let output = withoutNUL(output)
             // One that was stopped has its end recorded already, but not what it wrote until then.
             try session.run(
@@ -65,15 +67,19 @@ extension PostgresStore {
 
 extension StoreTransaction {
     fileprivate func run(_ kind: ReleaseRun.Kind, version: Int, app: App) throws -> ReleaseRun {
+        guard let run = try findRun(kind, version: version, app: app) else {
+            throw PaaSError(.notFound, "app \(app.name) has no run \(kind.rawValue).\(version)")
+        }
+        return run
+    }
+
+    fileprivate func findRun(_ kind: ReleaseRun.Kind, version: Int, app: App) throws -> ReleaseRun? {
         let row = try session.first(
             """
             select * from release_runs where app_id = \(app.id) and version = \(version) and kind = \(kind.rawValue)
             for update
             """)
-        guard let row else {
-            throw PaaSError(.notFound, "app \(app.name) has no run \(kind.rawValue).\(version)")
-        }
-        return try ReleaseRun(row)
+        return try row.map { try ReleaseRun($0) }
     }
 
     fileprivate func conclude(
