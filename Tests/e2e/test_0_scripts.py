@@ -257,3 +257,16 @@ def test_swift_is_found_by_its_setting_and_named_by_its_own_path(tmp_path):
     launcher.chmod(0o755)
     again = bash("find_swift", PAAS_SWIFT=tmp_path)
     assert again.stdout == found.stdout
+
+
+@pytest.mark.parametrize("name,mode,usable", [("tool", 0o755, True), ("to ol", 0o755, False), ("to,ol", 0o755, False), ("tool", 0o750, False)])
+def test_a_toolchain_that_builds_can_not_use_is_not_taken(tmp_path, name, mode, usable):
+    root = tmp_path / name
+    for folder in ["usr/bin", "usr/lib"]:
+        (root / folder).mkdir(parents=True)
+    for program in ["swift", "swiftc"]:
+        (root / "usr/bin" / program).write_text("#!/bin/sh\n")
+        (root / "usr/bin" / program).chmod(0o755)
+    root.chmod(mode)
+    result = bash(f"toolchain_root '{root}/usr/bin/swift'")
+    assert (result.returncode == 0, result.stdout) == (usable, str(root) if usable else "")
