@@ -98,14 +98,16 @@ import Testing
             let state = Monitor<(started: Int, error: PaaSError?)>((0, nil))
             Thread.start("job") {
                 let error = failure {
-                    try work.run("job", for: build) { (group) throws(PaaSError) in
+                    try work.run("job", for: build) { (group) throws(PaaSError) -> Void in
                         // As a damaged cache, which is made anew: the end of one program is no end of the job.
                         for _ in 0..<3 {
                             state.withLock { $0.started += 1 }
                             _ = try ImageFailure.wrap("job") { () throws(SystemError) in
-                                try Command(group.entered(ProcessSpec("/bin/sleep", ["1000"])), timeoutSeconds: 1000).run()
+                                try Command(group.entered(ProcessSpec("/bin/sleep", ["1000"])), timeoutSeconds: 1000)
+                                    .run()
                             }
                         }
+                        throw PaaSError(.internal, "none of them came to its end")
                     }
                 }
                 state.withLock { $0.error = error ?? PaaSError(.internal, "done") }

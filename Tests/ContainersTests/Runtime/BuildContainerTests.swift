@@ -92,7 +92,10 @@ import Testing
                 { try Files.removeTree(engine.root + "/toolchain") },
             ] {
                 try spoil()
-                #expect(try await build(engine, "cat \(packs)/name; ls /opt/swift 2>/dev/null || echo absent") == ["pack", "absent"])
+                #expect(
+                    try await build(engine, "cat \(packs)/name; ls /opt/swift 2>/dev/null || echo absent") == [
+                        "pack", "absent",
+                    ])
                 let finding = HostFolders.findings(engine.settings).last
                 #expect(finding?.folder == engine.root + "/toolchain")
                 #expect(finding?.problem?.contains("no app in Swift can be built") == true)
