@@ -19,10 +19,52 @@ public final class GitClient: SourceRepositories, GitTransport {
     }
 
     private func call(_ call: GitCall) async throws(PaaSError) -> GitReply {
+        try await self.call(call, cancellation: nil)
+    }
+
+    /// As `call`, but a task that is cancelled hangs up at once, which ends the work at the other end. Only for what changes
+    /// no repository.
+    private func cancellableCall(_ call: GitCall) async throws(PaaSError) -> GitReply {
+        let cancellation = Cancellation()
+        let result: Result<GitReply, PaaSError> = await withTaskCancellationHandler {
+            do throws(PaaSError) {
+                return .success(try await self.call(call, cancellation: cancellation))
+            } catch {
+                return .failure(cancellation.isCancelled ? PaaSError(.cancelled, "the call was cancelled") : error)
+            }
+        } onCancel: {
+            cancellation.cancel()
+        }
+        return try result.get()
+    }
+
+    /// Hangs up the channel of a call, if need be as soon as there is one.
+    private final class Cancellation: Sendable {
+        private let state = Mutex<(channel: FrameChannel?, isCancelled: Bool)>((nil, false))
+
+        var isCancelled: Bool { state.withLock { $0.isCancelled } }
+
+        func watch(_ channel: FrameChannel) {
+            state.withLock { state in
+                state.channel = channel
+                if state.isCancelled { channel.shutdown() }
+            }
+        }
+
+        func cancel() {
+            state.withLock { state in
+                state.isCancelled = true
+                state.channel?.shutdown()
+            }
+        }
+    }
+
+    private func call(_ call: GitCall, cancellation: Cancellation?) async throws(PaaSError) -> GitReply {
         let socket = socket
         let request = try GitWire.encode(call)
         let reply = try await executor.run { () throws(PaaSError) -> [UInt8] in
             let channel = try Self.connect(socket)
+            cancellation?.watch(channel)
             do throws(SystemError) {
                 try channel.send(request)
                 if let reply = try channel.receive() { return reply }
@@ -86,7 +128,7 @@ public final class GitClient: SourceRepositories, GitTransport {
     public func checkout(
         app: AppID, commit: String, into directory: String, limitBytes: Int64, keeping: KeptHistory?
     ) async throws(PaaSError) {
-        _ = try await call(
+        _ = try await cancellableCall(
             .checkout(app: app, commit: commit, directory: directory, limitBytes: limitBytes, keeping: keeping))
     }
 

@@ -81,7 +81,10 @@ public final class GitServer: Sendable {
                 refusal = [GitFrame.failed]
                 try exchange(channel, call)
             } else {
-                try channel.send(work(frame, of: call.app))
+                // Nobody needs half of a checkout; the others change a repository and are never cut short.
+                var socket: Int32?
+                if case .checkout = call { socket = channel.number }
+                try channel.send(work(frame, of: call.app, whileConnected: socket))
             }
         } catch {
             log("a call failed: \(error)")
@@ -96,20 +99,24 @@ public final class GitServer: Sendable {
     }
 
     /// Runs the call in a child; its standard output is the reply.
-    /// - Parameter app: whose repository it is about.
-    func work(_ frame: [UInt8], of app: AppID?) throws -> [UInt8] {
-        try upkeep.around(app) { try work(frame) }
+    /// - Parameters:
+    ///   - app: whose repository it is about.
+    ///   - socket: the child is ended when its other end goes; nil: it never is.
+    func work(_ frame: [UInt8], of app: AppID?, whileConnected socket: Int32? = nil) throws -> [UInt8] {
+        try upkeep.around(app) { try work(frame, socket) }
     }
 
-    private func work(_ frame: [UInt8]) throws -> [UInt8] {
+    private func work(_ frame: [UInt8], _ socket: Int32?) throws -> [UInt8] {
         var spec = ProcessSpec(program, ["work", settings.repositoriesDirectory], environment: Self.environment)
         spec.cpuSecondsLimit = 300
-        spec.fileBytesLimit = limits.pushBytes
+        // What it writes is one of a checkout's files, or a pack of a history that pushes brought; some room for an index.
+        spec.fileBytesLimit = max(limits.pushBytes, settings.checkoutLimitBytes) + (64 << 20)
         spec.openFilesLimit = 1024
         spec.umask = 0o022
         spec.parentDeathSignal = SIGKILL
-        let result = try Command(spec, timeoutSeconds: 300).run(input: frame)
+        let result = try Command(spec, timeoutSeconds: 300).run(input: frame, whileConnected: socket)
         if result.status == 0 && !result.output.isEmpty { return result.output }
+        if result.isUnwanted { throw PaaSError(.cancelled, "its caller has gone; the work was ended") }
         let reason = result.timedOut ? "took longer than 5 minutes" : "ended with status \(result.status)"
         log("worker \(reason): \(result.errorText.suffix(500))")
         return try GitWire.encode(

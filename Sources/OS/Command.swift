@@ -9,6 +9,8 @@ public struct Command: Sendable {
         public var errorOutput: [UInt8]
         /// It was ended because it ran too long.
         public var timedOut: Bool
+        /// It was ended because nobody was there any more for whom it ran.
+        public var isUnwanted = false
         public var text: String { String(decoding: output, as: UTF8.self) }
         public var errorText: String { String(decoding: errorOutput, as: UTF8.self) }
     }
@@ -23,8 +25,12 @@ public struct Command: Sendable {
         self.outputLimit = outputLimit
     }
 
+    /// POLLRDHUP, which Swift's Glibc module leaves out.
+    private static let hungUp: Int16 = 0x2000
+
     /// Blocks. Output above the limit is thrown away.
-    public func run(input: [UInt8] = []) throws(SystemError) -> Result {
+    /// - Parameter socket: for whose other end it runs: the command is ended once that has gone. Nil: to its end.
+    public func run(input: [UInt8] = [], whileConnected socket: Int32? = nil) throws(SystemError) -> Result {
         let toChild = try Pipe(), fromChild = try Pipe(), errors = try Pipe()
         let outRead = try fromChild.readEnd.duplicate()
         let errRead = try errors.readEnd.duplicate()
@@ -37,8 +43,8 @@ public struct Command: Sendable {
         _ = consume errors
         var result = Result(status: -1, output: [], errorOutput: [], timedOut: false)
         do throws(SystemError) {
-            try exchange(input, &writing, outRead, errRead, &result)
-            if result.timedOut { try child.signal(SIGKILL) }
+            try exchange(input, &writing, outRead, errRead, socket, &result)
+            if result.timedOut || result.isUnwanted { try child.signal(SIGKILL) }
         } catch {
             throw child.abandon(error)
         }
@@ -49,7 +55,7 @@ public struct Command: Sendable {
     /// Writes the input and reads what is printed, until both ends are closed or the time is over.
     private func exchange(
         _ input: [UInt8], _ writing: inout Int32?, _ outRead: borrowing OwnedFD, _ errRead: borrowing OwnedFD,
-        _ result: inout Result
+        _ socket: Int32?, _ result: inout Result
     ) throws(SystemError) {
         var sent = 0
         if input.isEmpty, let fd = writing {
@@ -70,10 +76,14 @@ public struct Command: Sendable {
             if open[0] { polls.append(pollfd(fd: outRead.raw, events: Int16(POLLIN), revents: 0)) }
             if open[1] { polls.append(pollfd(fd: errRead.raw, events: Int16(POLLIN), revents: 0)) }
             if let fd = writing { polls.append(pollfd(fd: fd, events: Int16(POLLOUT), revents: 0)) }
+            if let socket { polls.append(pollfd(fd: socket, events: Self.hungUp, revents: 0)) }
             let count = nfds_t(polls.count)
             try Syscall.check("poll") { poll(&polls, count, Int32(min(left * 1000, 60_000)) + 1) }
             for ready in polls where ready.revents != 0 {
-                if ready.fd == writing {
+                if ready.fd == socket {
+                    result.isUnwanted = true
+                    return
+                } else if ready.fd == writing {
                     let n = input.withUnsafeBytes {
                         Glibc.write(ready.fd, $0.baseAddress.map { $0 + sent }, input.count - sent)
                     }

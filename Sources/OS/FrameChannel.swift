@@ -15,6 +15,9 @@ public final class FrameChannel: Sendable {
         self.maximumBytes = maximumBytes
     }
 
+    /// The socket's number, to be waited on with poll(2) as long as this object lives.
+    public var number: Int32 { socket.raw }
+
     public func peer() throws(SystemError) -> UnixSocket.Peer { try UnixSocket.peer(socket) }
 
     /// From now on `receive` and `send` fail with EAGAIN when nothing moves for so long; 0: they wait without end.

@@ -26,7 +26,7 @@ struct SSHStatus: Sendable {
         guard isListening else {
             return ComponentStatus(
                 name: "ssh", state: .down,
-                detail: "nothing listens on \(address); git over HTTP is not touched; see the log of paas-sshd")
+                detail: "sshd does not listen on \(address); git over HTTP is not touched; see the log of paas-sshd")
         }
         return ComponentStatus(name: "ssh", state: .up, detail: "\(address), host key \(hostKey ?? "unknown")")
     }
@@ -35,7 +35,7 @@ struct SSHStatus: Sendable {
         guard let address = settings.sshAddress else { return nil }
         guard isListening else {
             return DoctorCheck(
-                name: "git over ssh", state: .failed, found: "nothing listens on \(address)",
+                name: "git over ssh", state: .failed, found: "sshd does not listen on \(address)",
                 fix:
                     "see \(settings.dataDirectory)/service-logs/paas-sshd/current, or switch it off: PAAS_SSH_ADDRESS=off"
             )
@@ -51,18 +51,26 @@ struct SSHStatus: Sendable {
 
     /// From the kernel's own list: asking sshd itself would leave a line in its log each time.
     private var isListening: Bool {
-        guard let port = settings.sshAddress?.split(separator: ":").last.flatMap({ UInt16($0) }) else { return false }
-        let digits = String(port, radix: 16, uppercase: true)
-        let suffix = ":" + String(repeating: "0", count: 4 - digits.count) + digits
+        guard let port = settings.sshAddress?.split(separator: ":").last.flatMap({ UInt16($0) }),
+            let user = ProcessSpec.User.named(settings.sshUser)
+        else { return false }
         for file in ["/proc/net/tcp", "/proc/net/tcp6"] {
             let text: String?
             do { text = try Files.readText(file, limit: 64 << 20) } catch { continue }
-            for line in (text ?? "").split(separator: "\n") {
-                let fields = line.split(separator: " ", omittingEmptySubsequences: true)
-                // Local address, remote address, state: 0A is LISTEN.
-                if fields.count > 3, fields[1].hasSuffix(suffix), fields[3] == "0A" { return true }
-            }
+            if Self.listens(text ?? "", port: port, user: user.uid) { return true }
         }
         return false
+    }
+
+    /// Whether a table of the kernel's (`/proc/net/tcp`) has a listener on this port that is this user's: another program on
+    /// the port is not sshd.
+    static func listens(_ table: String, port: UInt16, user: UInt32) -> Bool {
+        let digits = String(port, radix: 16, uppercase: true)
+        let suffix = ":" + String(repeating: "0", count: 4 - digits.count) + digits
+        return table.split(separator: "\n").contains { line in
+            // Number, local address, remote address, state (0A is LISTEN), queues, timer, retransmissions, user.
+            let fields = line.split(separator: " ", omittingEmptySubsequences: true)
+            return fields.count > 7 && fields[1].hasSuffix(suffix) && fields[3] == "0A" && UInt32(fields[7]) == user
+        }
     }
 }

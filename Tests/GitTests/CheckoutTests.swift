@@ -1,6 +1,7 @@
 import Domain
 import Glibc
 import OS
+import Synchronization
 import Testing
 
 @testable import Git
@@ -18,6 +19,41 @@ import Testing
         try await fixture.client.checkout(
             app: app, commit: commit, into: target, limitBytes: 1 << 24, keeping: keeping)
         return target
+    }
+
+    private final class Seen: Sendable {
+        let asked = Atomic(false), ended = Atomic(false)
+    }
+
+    @Test func aCancelledCheckoutHangsUp() async throws {
+        // A daemon that never answers.
+        let socket = fixture.root + "/silent.sock"
+        let listener = try UnixSocket.listen(socket, mode: 0o600).release()
+        let seen = Seen()
+        OS.Thread.start("silent") {
+            let listener = OwnedFD(listener)
+            guard let accepted = try? UnixSocket.accept(listener) else { return }
+            let channel = FrameChannel(accepted)
+            _ = try? channel.receive()
+            seen.asked.store(true, ordering: .releasing)
+            _ = try? channel.receive()
+            seen.ended.store(true, ordering: .releasing)
+        }
+        let client = GitClient(socket: socket)
+        let app = app
+        let task = Task {
+            do throws(PaaSError) {
+                try await client.checkout(
+                    app: app, commit: String(repeating: "0", count: 40), into: "/nowhere", limitBytes: 1, keeping: nil)
+                return PaaSError.Code?.none
+            } catch {
+                return error.code
+            }
+        }
+        try await eventually("the call arrives") { seen.asked.load(ordering: .acquiring) }
+        task.cancel()
+        #expect(await task.value == .cancelled)
+        try await eventually("the daemon sees it") { seen.ended.load(ordering: .acquiring) }
     }
 
     @Test func attributesChangeNothing() async throws {

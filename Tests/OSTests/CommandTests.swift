@@ -3,6 +3,17 @@ import OS
 import Testing
 
 @Suite struct CommandTests {
+    @Test func aCommandEndsWithWhoeverItRunsFor() throws {
+        var pair: [Int32] = [-1, -1]
+        #expect(socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue) | 0o2_000_000, 0, &pair) == 0)
+        let here = OwnedFD(pair[0]), there = pair[1]
+        let alive = try Command(ProcessSpec("/bin/cat", [])).run(input: [120], whileConnected: here.raw)
+        #expect(alive.status == 0 && alive.output == [120] && !alive.isUnwanted)
+        OS.Thread.start("hangs-up") { close(there) }
+        let result = try Command(ProcessSpec("/bin/sleep", ["1000"]), timeoutSeconds: 20).run(whileConnected: here.raw)
+        #expect(result.isUnwanted && !result.timedOut && result.status == 128 + SIGKILL)
+    }
+
     @Test func outputStatusAndInputComeThrough() throws {
         let result = try Command(ProcessSpec("/bin/bash", ["-c", "cat; echo err >&2; exit 3"])).run(
             input: Array("in".utf8))

@@ -257,3 +257,113 @@ def test_swift_is_found_by_its_setting_and_named_by_its_own_path(tmp_path):
     launcher.chmod(0o755)
     again = bash("find_swift", PAAS_SWIFT=tmp_path)
     assert again.stdout == found.stdout
+
+
+@pytest.mark.parametrize("name,mode,usable", [("tool", 0o755, True), ("to ol", 0o755, False), ("to,ol", 0o755, False), ("tool", 0o750, False)])
+def test_a_toolchain_that_builds_can_not_use_is_not_taken(tmp_path, name, mode, usable):
+    root = tmp_path / name
+    for folder in ["usr/bin", "usr/lib"]:
+        (root / folder).mkdir(parents=True)
+    for program in ["swift", "swiftc"]:
+        (root / "usr/bin" / program).write_text("#!/bin/sh\n")
+        (root / "usr/bin" / program).chmod(0o755)
+    root.chmod(mode)
+    result = bash(f"toolchain_root '{root}/usr/bin/swift'")
+    assert (result.returncode == 0, result.stdout) == (usable, str(root) if usable else "")
+
+
+GUARDED = 'POLICY={folder}/policy; disable_system_sshd() {{ : >{folder}/disabled; }}\n'
+
+
+@pytest.mark.parametrize("command,status", [("test -x {folder}/policy", 0), ("false", 1)])
+def test_what_forbids_starts_goes_with_the_installation(tmp_path, command, status):
+    result = bash(GUARDED.format(folder=tmp_path) + "without_starts " + command.format(folder=tmp_path))
+    assert result.returncode == status, result.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["disabled"]
+
+
+def test_what_forbids_starts_goes_when_the_installation_is_interrupted(tmp_path):
+    # The installer tells that it runs, and is ended with all of its group, as by Ctrl-C.
+    script = f". bin/lib/platform.sh; . bin/lib/packages.sh; {GUARDED.format(folder=tmp_path)} without_starts bash -c 'echo runs; exec sleep 100'"
+    process = subprocess.Popen(["bash", "-euc", script], cwd=REPO, stdout=subprocess.PIPE, text=True, start_new_session=True,
+                               env={"PATH": os.environ["PATH"], "PAAS_ENV_FILE": "/dev/null"})
+    assert process.stdout.readline() == "runs\n" and (tmp_path / "policy").exists()
+    os.killpg(process.pid, 15)
+    process.wait(10)
+    wait_until(lambda: [p.name for p in tmp_path.iterdir()] == ["disabled"], 10)
+
+
+def test_buildpacks_that_are_replaced_stay_for_the_builds_that_run(tmp_path):
+    script = """
+        REPO=$PAAS_DATA_DIR/repo
+        mkdir -p "$REPO/buildpacks" "$PAAS_PREFIX"
+        for n in 1 1 2; do echo $n >"$REPO/buildpacks/name"; install_tree buildpacks; done
+        cat "$PAAS_PREFIX/buildpacks/name" "$PAAS_PREFIX/buildpacks.old/name"
+    """
+    result = bash(script, PAAS_DATA_DIR=tmp_path / "data")
+    assert result.stdout.split() == ["2", "1"], result.stderr
+
+
+def test_stacks_that_are_there_and_known_are_renewed(tmp_path):
+    data = tmp_path / "data"
+    for made in ["debian-12", "debian-13", "older"]:
+        (data / "stacks" / made).mkdir(parents=True)
+        (data / "stacks" / made / "current").symlink_to("x")
+    (data / "stacks/broken").mkdir()
+    for defined in ["debian-12", "debian-13", "broken", "new"]:
+        (data / "prefix/stacks" / defined).mkdir(parents=True)
+        (data / "prefix/stacks" / defined / "stack.conf").touch()
+    assert bash("present_stacks", PAAS_DATA_DIR=data).stdout.split() == ["debian-12", "debian-13"]
+    assert bash("present_stacks", PAAS_DATA_DIR=tmp_path / "none").stdout == ""
+
+
+def test_the_configuration_of_sshd_is_one_that_it_takes(tmp_path):
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)
+    config = bash("sshd_config", PAAS_SSH_USER="nobody").stdout
+    config = "".join(line + "\n" for line in config.splitlines() if not line.startswith("HostKey"))
+    (tmp_path / "config").write_text(config + f"HostKey {tmp_path}/key\n")
+    # Root's sshd wants a folder that is there once the system's has run.
+    script = f"mount -t tmpfs none /run && mkdir -m 0755 /run/sshd && /usr/sbin/sshd -T -f {tmp_path}/config"
+    result = subprocess.run(["unshare", "-m", "sh", "-c", script], capture_output=True, text=True)
+    assert result.returncode == 0 and "unusedconnectiontimeout 30" in result.stdout, result.stderr
+
+
+def test_those_who_are_connected_end_with_sshd(tmp_path):
+    """Also those of an sshd before this one."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    data = pathlib.Path(subprocess.run(["mktemp", "-d", "-p", "/var/tmp"], capture_output=True, text=True, check=True).stdout.strip())
+    data.chmod(0o711)
+    script = f"""
+        mkdir -p "$PAAS_DATA_DIR/service-logs" "$PAAS_PREFIX" "$S6"
+        trap stop_tree EXIT
+        make_ssh_user; make_host_keys; write_sshd; start_tree
+        s6-svscanctl -a "$S6"
+        wait_for 10 s6 test -p "$S6/paas-sshd/supervise/control"
+        s6-svc -u "$S6/paas-sshd"
+        wait_for 10 sshd ssh_listens
+        connected() {{ ssh_sessions "$(s6-svstat -o pid "$S6/paas-sshd")" | wc -l; }}
+        have() {{ [ "$(connected)" = "$1" ]; }}
+        exec 5<>/dev/tcp/127.0.0.1/{port}
+        wait_for 10 client have 1
+        s6-svc -wD -T 5000 -r "$S6/paas-sshd"
+        wait_for 10 sshd ssh_listens
+        exec 6<>/dev/tcp/127.0.0.1/{port}
+        wait_for 10 client have 2
+        end_ssh_sessions
+        wait_for 5 sessions have 0
+        if ssh_listens; then exit 3; fi
+        # A listener that is not sshd is none.
+        python3 -c 'import socket, time; s = socket.create_server(("127.0.0.1", {port})); print(flush=True); time.sleep(1000)' >"$PAAS_DATA_DIR/other" &
+        wait_for 10 listener test -s "$PAAS_DATA_DIR/other"
+        if ssh_listens; then exit 3; fi
+        kill $!
+        SECONDS=0
+        stop_tree
+        [ $SECONDS -lt 10 ]
+    """
+    try:
+        result = bash(script, PAAS_DATA_DIR=data, PAAS_RUN_DIR=data / "run", PAAS_SSH_ADDRESS=f"127.0.0.1:{port}")
+        assert result.returncode == 0, (result.stdout, result.stderr)
+    finally:
+        subprocess.run(["rm", "-rf", data], check=True)

@@ -123,24 +123,31 @@ install_programs() {
     printf '%s\n' "$stamp" >"$PAAS_PREFIX/stamp"
 }
 
-# Buildpacks and stack definitions change without the programs.
-install_trees() {
-    local stamp
-    stamp=$(stamp_of buildpacks stacks)
-    [ "$(cat "$PAAS_PREFIX/trees.stamp" 2>/dev/null)" != "$stamp" ] || return 0
-    install_tree buildpacks
-    install_tree stacks
-    printf '%s\n' "$stamp" >"$PAAS_PREFIX/trees.stamp"
-}
-
+# install_tree NAME: buildpacks or stacks, which change without the programs. What was there before stays beside it until the next
+# change: builds that run have it mounted.
 install_tree() {
-    rm -rf "$PAAS_PREFIX/$1.new"
+    local stamp
+    stamp=$(stamp_of "$1")
+    if [ "$(cat "$PAAS_PREFIX/$1.stamp" 2>/dev/null)" = "$stamp" ] && [ -d "$PAAS_PREFIX/$1" ]; then return 0; fi
+    # Written last: an interrupted run starts again.
+    rm -rf "$PAAS_PREFIX/$1.new" "$PAAS_PREFIX/$1.stamp" "$PAAS_PREFIX/trees.stamp"
     cp -r --no-preserve=ownership "$REPO/$1" "$PAAS_PREFIX/$1.new"
     find "$PAAS_PREFIX/$1.new" -type d -exec chmod 0755 {} + -o -type f -perm -u+x -exec chmod 0755 {} + -o -type f -exec chmod 0644 {} +
     rm -rf "$PAAS_PREFIX/$1.old"
     [ ! -e "$PAAS_PREFIX/$1" ] || mv "$PAAS_PREFIX/$1" "$PAAS_PREFIX/$1.old"
     mv "$PAAS_PREFIX/$1.new" "$PAAS_PREFIX/$1"
-    rm -rf "$PAAS_PREFIX/$1.old"
+    printf '%s\n' "$stamp" >"$PAAS_PREFIX/$1.stamp"
+}
+
+# Prints the stacks that are there already and have a definition here, one a line.
+present_stacks() {
+    local current name
+    for current in "$PAAS_DATA_DIR"/stacks/*/current; do
+        [ -L "$current" ] || [ -e "$current" ] || continue
+        name=${current%/current}
+        name=${name##*/}
+        [ ! -f "$PAAS_PREFIX/stacks/$name/stack.conf" ] || printf '%s\n' "$name"
+    done
 }
 
 make_database() {

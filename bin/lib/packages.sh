@@ -21,18 +21,39 @@ forbid_starts() {
     chmod 0755 "$POLICY.new"
     mv "$POLICY.new" "$POLICY"
 }
-# Also what an interrupted run left.
+# Also what a run left that was killed.
 allow_starts() { ! grep -qxF "$POLICY_MARK" "$POLICY" 2>/dev/null || rm -f "$POLICY"; }
 disable_system_sshd() {
+    local now=()
+    # Not unpacked: there is nothing to disable.
+    [ -x /usr/sbin/sshd ] || return 0
     if command -v systemctl >/dev/null; then
-        systemctl --quiet disable ssh.service ssh.socket
+        # Only a systemd that runs can stop anything.
+        [ ! -d /run/systemd/system ] || now=(--now)
+        systemctl --quiet disable "${now[@]}" ssh.service ssh.socket
     else
         deb-systemd-helper disable ssh.service && update-rc.d ssh disable
-    fi >/dev/null 2>&1 || warn "Debian's own ssh service could not be disabled; do it if you don't want it: systemctl disable ssh"
+    fi >/dev/null 2>&1 || warn "Debian's own ssh service could not be disabled; do it if you don't want it: systemctl disable --now ssh"
+}
+
+# without_starts COMMAND…: nothing that it installs is started, and sshd is not enabled, however it ends.
+without_starts() (
+    trap 'allow_starts; disable_system_sshd' EXIT
+    trap 'exit 129' HUP
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    forbid_starts
+    "$@"
+)
+
+apt_install() {
+    # Another apt, as of unattended upgrades, is waited for.
+    local apt=(apt-get -q -o DPkg::Lock::Timeout=300)
+    "${apt[@]}" update && DEBIAN_FRONTEND=noninteractive "${apt[@]}" install -y --no-install-recommends "$@"
 }
 
 install_packages() {
-    local missing=() p
+    local missing=() p log guard=()
     allow_starts
     for p in "$@"; do
         dpkg-query -W -f '${db:Status-Status}\n' "$p" 2>/dev/null | grep -qx installed || missing+=("$p")
@@ -44,20 +65,13 @@ install_packages() {
         mkdir -p /etc/postgresql-common
         printf 'create_main_cluster = false\n' >/etc/postgresql-common/createcluster.conf
     fi
-    local log sshd=
-    [[ " ${missing[*]} " != *" openssh-server "* ]] || sshd=1
-    [ -z "$sshd" ] || forbid_starts
+    [[ " ${missing[*]} " != *" openssh-server "* ]] || guard=(without_starts)
     log=$(mktemp)
-    # Another apt, as of unattended upgrades, is waited for.
-    local apt=(apt-get -q -o DPkg::Lock::Timeout=300)
-    if ! { "${apt[@]}" update && DEBIAN_FRONTEND=noninteractive "${apt[@]}" install -y --no-install-recommends "${missing[@]}"; } \
-        >"$log" 2>&1 </dev/null; then
+    if ! "${guard[@]}" apt_install "${missing[@]}" >"$log" 2>&1 </dev/null; then
         tail -20 "$log" >&2
         rm -f "$log"
-        allow_starts
         return 1
     fi
+    grep '^ !  ' "$log" >&2 || true
     rm -f "$log"
-    allow_starts
-    [ -z "$sshd" ] || disable_system_sshd
 }

@@ -67,21 +67,29 @@ write_services() {
         ". '$PAAS_PREFIX/git-limits.sh'" \
         "umask 007" \
         "exec s6-setuidgid paas-git '$PAAS_PREFIX/bin/paas-git' serve"
+    local told
+    told=$(ssh_settings)
     write_service paasd \
         "umask 007" \
         "exec s6-setuidgid paas '$PAAS_PREFIX/bin/paasd'"
+    # It says where git over SSH is, and whether it is.
+    paasd_changed=
+    [ "$(ssh_settings)" = "$told" ] || ! service_up paasd || paasd_changed=1
     write_service paas-router \
         "exec setpriv --reuid=paas-router --regid=paas-router --init-groups --inh-caps=-all,+net_bind_service --ambient-caps=-all,+net_bind_service --bounding-set=-all,+net_bind_service --no-new-privs '$PAAS_PREFIX/bin/paas-router' serve"
     cp "$REPO/bin/lib/git-limits.sh" "$PAAS_PREFIX/git-limits.sh"
     write_sshd
 }
 
+# What paasd's run script says of SSH.
+ssh_settings() { grep '^export PAAS_SSH_' "$S6/paasd/run" 2>/dev/null || true; }
+
 # Our own instance of OpenSSH's sshd for git: its own configuration and keys, and no rights at all. What the system's sshd does is
 # not touched.
 write_sshd() {
     local config=$PAAS_PREFIX/ssh/sshd_config caps=-all
     if [ -z "$PAAS_SSH_ADDRESS" ]; then
-        [ ! -d "$S6/paas-sshd" ] || s6-svc -wD -T 10000 -d "$S6/paas-sshd" || true
+        end_ssh_sessions
         rm -rf "$S6/paas-sshd"
         return
     fi
@@ -138,10 +146,47 @@ LoginGraceTime 20
 MaxAuthTries 10
 MaxSessions 4
 MaxStartups 20:30:60
+# Whoever is let in and asks for nothing goes; git's client asks at once.
+UnusedConnectionTimeout 30
 TCPKeepAlive yes
 ClientAliveInterval 30
 ClientAliveCountMax 4
 CONFIG
+    # Many users may come from one address, and a key that is not known here is no attack: one user's would lock all of them out.
+    [ "$(ssh_version)" -lt 908 ] || echo 'PerSourcePenalties no'
+}
+
+# The version of OpenSSH as a number: 902 is 9.2.
+ssh_version() {
+    local text
+    text=$(ssh -V 2>&1)
+    [[ $text =~ ^OpenSSH_([0-9]+)\.([0-9]+) ]] || die "the version of OpenSSH can't be read from '$text'" "apt-get install openssh-client"
+    printf '%d' $((BASH_REMATCH[1] * 100 + BASH_REMATCH[2]))
+}
+
+# Who is connected: children of our sshd, and of one before it that ended; those still hold the pipe to its log.
+ssh_sessions() {
+    local server=$1 log pid
+    log=$(s6-svstat -o pid "$S6/paas-sshd/log" 2>/dev/null) && log=$(readlink "/proc/$log/fd/0") || log=
+    for pid in $(pgrep -U "$PAAS_SSH_USER" 2>/dev/null); do
+        [ "$pid" != "$server" ] || continue
+        if [ "$(ps -o ppid= -p "$pid" | tr -d ' ')" = "$server" ] ||
+            { [ -n "$log" ] && readlink "/proc/$pid/fd/"* 2>/dev/null | grep -qxF "$log"; }; then
+            echo "$pid"
+        fi
+    done
+}
+
+# Ends sshd and all who are connected: they would go on without it, and its log would wait for them.
+end_ssh_sessions() {
+    local server sessions=()
+    [ -d "$S6/paas-sshd" ] && server=$(s6-svstat -o pid "$S6/paas-sshd" 2>/dev/null) || return 0
+    # Stopped, it lets nobody in while they are looked for. s6 lets it go on when it ends it.
+    if [ "$server" -gt 0 ]; then kill -STOP "$server" 2>/dev/null || true; fi
+    mapfile -t sessions < <(ssh_sessions "$server")
+    stop_all sessions
+    [ ${#sessions[@]} = 0 ] || kill -KILL "${sessions[@]}" 2>/dev/null || true
+    s6-svc -wD -T 10000 -d "$S6/paas-sshd" || warn "sshd does not end by itself"
 }
 
 start_tree() {
@@ -179,7 +224,12 @@ check_address() {
     done < <(ss -Hltnp "sport = :$port")
 }
 
-ssh_listens() { ss -Hltn "sport = :${PAAS_SSH_ADDRESS##*:}" | grep -q .; }
+# Whether it is our sshd that listens, not another program on the same port.
+ssh_listens() {
+    local pid
+    pid=$(s6-svstat -o pid "$S6/paas-sshd") && [ "$pid" -gt 0 ] &&
+        ss -Hltnp "sport = :${PAAS_SSH_ADDRESS##*:}" | grep -qF "pid=$pid,"
+}
 
 service_up() { s6-svstat -o up "$S6/$1" 2>/dev/null | grep -qx true; }
 
@@ -224,15 +274,22 @@ kill_tree() {
 # Ends a whole tree at once: stopped first, so that no supervisor starts anything again, then killed. Daemons of the database
 # are in it, because they are children of their supervisor.
 kill_tree_now() {
-    local pids=("$1") i=0 child
-    kill -STOP "$1"
-    while [ $i -lt ${#pids[@]} ]; do
-        for child in $(pgrep -P "${pids[$i]}"); do
-            kill -STOP "$child" 2>/dev/null || continue
-            pids+=("$child")
+    local pids=("$1") child
+    stop_all pids
+    kill -KILL "${pids[@]}" 2>/dev/null || true
+    for child in "${pids[@]}"; do wait_for 10 "process $child" tree_gone "$child" || warn "process $child does not end"; done
+}
+
+# stop_all ARRAY: stops these processes and adds all below them, stopped too: none starts another one meanwhile.
+stop_all() {
+    local -n found=$1
+    local i=0 below
+    [ ${#found[@]} = 0 ] || kill -STOP "${found[@]}" 2>/dev/null || true
+    while [ $i -lt ${#found[@]} ]; do
+        for below in $(pgrep -P "${found[$i]}"); do
+            kill -STOP "$below" 2>/dev/null || continue
+            found+=("$below")
         done
         i=$((i + 1))
     done
-    kill -KILL "${pids[@]}" 2>/dev/null || true
-    for child in "${pids[@]}"; do wait_for 10 "process $child" tree_gone "$child" || warn "process $child does not end"; done
 }

@@ -77,11 +77,12 @@ build_lifecycle() {
 }
 
 # Prints the folder that holds usr/ of the toolchain whose `swift` is given; fails if builds can't use it: the host's own /usr
-# is no toolchain to mount, and every user has to be able to read it.
+# is no toolchain to mount, every user has to be able to read it, and paasd takes no path with white space or a comma.
 toolchain_root() {
     local root
     case $1 in */usr/bin/swift) root=${1%/usr/bin/swift} ;; *) return 1 ;; esac
+    case $root in *[[:space:][:cntrl:],]*) return 1 ;; esac
     [ -n "$root" ] && [ -x "$root/usr/bin/swiftc" ] &&
-        [ -z "$(find "$root/usr" "$root/usr/bin" "$root/usr/lib" -maxdepth 0 ! -perm -0005)" ] || return 1
+        [ -z "$(find "$root" "$root/usr" "$root/usr/bin" "$root/usr/lib" -maxdepth 0 ! -perm -0005 2>&1)" ] || return 1
     printf '%s' "$root"
 }

@@ -113,6 +113,12 @@ final class BuildVolumes: Sendable {
     }
 
     func seal(build: BuildID, owner: uid_t) throws(PaaSError) {
+        try work.runOwn(for: build) { (isWanted) throws(PaaSError) in
+            try seal(build: build, owner: owner, while: isWanted)
+        }
+    }
+
+    private func seal(build: BuildID, owner: uid_t, while isWanted: () -> Bool) throws(PaaSError) {
         let app = try open(build, "app")
         let raw = app.raw
         var info = stat()
@@ -124,7 +130,7 @@ final class BuildVolumes: Sendable {
             try Syscall.check("chmod") { fchmod(raw, 0o700) }
         }
         if info.st_uid == owner { return }
-        try FolderTree.giveAway(app, uid: owner, gid: owner)
+        try FolderTree.giveAway(app, uid: owner, gid: owner, while: isWanted)
     }
 
     /// `name` is one folder of the volume.

@@ -81,10 +81,15 @@ enum FolderTree {
 
     /// Gives everything below `root`, then `root` itself, to another owner. Links themselves are given away, not what they
     /// point to.
-    /// - Parameter waitingLimit: bytes of paths of folders that are known and not visited yet.
-    static func giveAway(_ root: borrowing OwnedFD, uid: uid_t, gid: gid_t, waitingLimit: Int = 64 << 20)
-        throws(PaaSError)
-    {
+    /// - Parameters:
+    ///   - waitingLimit: bytes of paths of folders that are known and not visited yet.
+    ///   - isWanted: asked for each file; what is not wanted any more ends there.
+    /// - Throws: `invalid`, `tooLarge`, `cancelled`.
+    static func giveAway(
+        _ root: borrowing OwnedFD, uid: uid_t, gid: gid_t, waitingLimit: Int = 64 << 20,
+        while isWanted: () -> Bool = { true }
+    ) throws(PaaSError) {
+        var goesOn = true
         var waiting: [[UInt8]] = [[]]
         var bytes = 0
         while let path = waiting.popLast() {
@@ -100,9 +105,11 @@ enum FolderTree {
                         waiting.append(join(path, name))
                         bytes += path.count + name.count + 1
                     }
-                    return bytes <= waitingLimit
+                    goesOn = isWanted()
+                    return goesOn && bytes <= waitingLimit
                 }
             }
+            guard goesOn else { throw PaaSError(.cancelled, "the build was cancelled") }
             guard bytes <= waitingLimit else {
                 throw PaaSError(
                     .tooLarge,

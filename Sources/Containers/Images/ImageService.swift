@@ -105,7 +105,9 @@ public final class ImageService: Sendable {
 
     /// See `BuildEngine`.
     public func placeSource(build: BuildID, uidSlot: Int) throws(PaaSError) {
-        try uploads.copy(build, to: volumes.open(build, "tmp"), owner: appUser(uidSlot))
+        try work.runOwn(for: build) { (isWanted) throws(PaaSError) in
+            try uploads.copy(build, to: volumes.open(build, "tmp"), owner: appUser(uidSlot), while: isWanted)
+        }
     }
 
     /// Gives the checked-out tree to the app's uid 1000. Links are not followed.

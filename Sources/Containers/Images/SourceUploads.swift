@@ -15,9 +15,13 @@ struct SourceUploads: Sendable {
     static let name = "source.tar"
 
     /// Copies a build's archive into `folder`, which nobody else writes to at this time.
-    /// - Parameter owner: whose the copy is.
-    /// - Throws: see `BuildEngine.placeSource`.
-    func copy(_ build: BuildID, to folder: consuming OwnedFD, owner: uid_t) throws(PaaSError) {
+    /// - Parameters:
+    ///   - owner: whose the copy is.
+    ///   - isWanted: asked for each MiB; what is not wanted any more ends there.
+    /// - Throws: see `BuildEngine.placeSource`; `cancelled`.
+    func copy(
+        _ build: BuildID, to folder: consuming OwnedFD, owner: uid_t, while isWanted: () -> Bool
+    ) throws(PaaSError) {
         let source = try open(build)
         let target = folder
         do throws(SystemError) {
@@ -31,6 +35,7 @@ struct SourceUploads: Sendable {
             while true {
                 let part = try source.read(upTo: 1 << 20)
                 if part.isEmpty { break }
+                guard isWanted() else { throw SystemError("copy the archive", errno: ECANCELED) }
                 left -= Int64(part.count)
                 // It has grown since it was looked at.
                 if left < 0 { throw SystemError("copy the archive", errno: EFBIG) }
@@ -41,6 +46,7 @@ struct SourceUploads: Sendable {
         } catch {
             switch error.errno {
             case EFBIG: throw tooLarge()
+            case ECANCELED: throw PaaSError(.cancelled, "the build was cancelled")
             case ENOSPC:
                 throw PaaSError(
                     .tooLarge,

@@ -59,7 +59,7 @@ extension ContainerService {
             try mounts.mount(spec)
             guard spec.role == .build else { return }
             progress.hostFolders = try HostFolders.mount(
-                settings, below: paths.host, rootfs: paths.rootfs, owner: firstUID)
+                settings, below: paths.host, rootfs: paths.rootfs, owner: firstUID, logger: logger)
             progress.certificates = try BuildCertificates.bundle(settings, stack: paths.stack)
             if progress.certificates != nil {
                 try HostFolders.makePlace(Files.parent(OutsideReach.bundle), in: paths.rootfs, owner: firstUID)

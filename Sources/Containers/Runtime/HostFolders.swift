@@ -1,7 +1,9 @@
 import CShim
 import Domain
 import Glibc
+import Logging
 import OS
+import Synchronization
 
 /// Folders of the host that builds see, read-only: buildpacks and a Swift toolchain that the operator names. Each is mounted
 /// below the container's own folder first, because the app's uids may not walk to where it is.
@@ -18,13 +20,14 @@ enum HostFolders {
     /// - Parameters:
     ///   - rootfs: of the container, in which the places are made where they appear.
     ///   - owner: whose these places are.
-    /// - Returns: what to show where.
-    /// - Throws: `invalid` naming the setting and what is wrong with its folder.
-    static func mount(_ settings: Settings, below directory: String, rootfs: String, owner: uid_t) throws(PaaSError)
-        -> [OCISpec.Bind]
-    {
+    /// - Returns: what to show where. A toolchain that can't be used is left out and logged: most builds do not need it, and
+    ///   the buildpack that does says that there is none.
+    /// - Throws: `invalid` naming the setting and what is wrong with a folder of buildpacks.
+    static func mount(
+        _ settings: Settings, below directory: String, rootfs: String, owner: uid_t, logger: Logger
+    ) throws(PaaSError) -> [OCISpec.Bind] {
         var binds: [OCISpec.Bind] = []
-        for (index, folder) in try all(settings).enumerated() {
+        for (index, folder) in try all(settings, logger).enumerated() {
             let target = "\(directory)/\(index)"
             do throws(SystemError) {
                 try Files.makeDirectories(target, mode: 0o755)
@@ -68,7 +71,7 @@ enum HostFolders {
                 _ = try open(one)
                 return (one.source, nil)
             } catch {
-                return (one.source, error.message)
+                return (one.source, error.message + (one.isOptional ? "; until then no app in Swift can be built" : ""))
             }
         }
     }
@@ -79,6 +82,8 @@ enum HostFolders {
         var setting: String
         /// Whoever can write there decides what runs in other people's builds.
         var isTrusted: Bool
+        /// Builds go on without it.
+        var isOptional: Bool { !isTrusted }
     }
 
     private struct Opened {
@@ -104,10 +109,25 @@ enum HostFolders {
             } ?? [])
     }
 
-    private static func all(_ settings: Settings) throws(PaaSError) -> [Opened] {
+    /// What was last logged of a toolchain that is left out: each build would say the same again.
+    private static let logged = Mutex<String?>(nil)
+
+    private static func all(_ settings: Settings, _ logger: Logger) throws(PaaSError) -> [Opened] {
         var opened: [Opened] = []
         for one in named(settings) {
-            opened.append(Opened(source: one.source, destination: one.destination, file: Descriptor(try open(one))))
+            do throws(PaaSError) {
+                opened.append(
+                    Opened(source: one.source, destination: one.destination, file: Descriptor(try open(one))))
+                if one.isOptional { logged.withLock { $0 = nil } }
+            } catch {
+                guard one.isOptional else { throw error }
+                let problem = "\(ErrorChain(error))"
+                let isNew = logged.withLock { last in
+                    defer { last = problem }
+                    return last != problem
+                }
+                if isNew { logger.error("builds get no Swift toolchain", metadata: ["error": "\(problem)"]) }
+            }
         }
         return opened
     }

@@ -40,6 +40,8 @@ struct HostWork: Sendable {
     private struct Builds {
         /// Jobs that are done for a build right now, by their groups.
         var running: [BuildID: Set<String>] = [:]
+        /// How much of the engine's own work is under way for a build.
+        var own: [BuildID: Int] = [:]
         /// Builds that nothing is to be done for any more.
         var abandoned: Set<BuildID> = []
     }
@@ -86,19 +88,53 @@ struct HostWork: Sendable {
         }
     }
 
+    /// Work for a build that the engine does itself, as copying and handing over files.
+    /// - Parameter body: gets a question that it asks between the parts of its work: whether to go on.
+    /// - Throws: what the body throws; `cancelled` if the build is abandoned meanwhile.
+    func runOwn<T: ~Copyable>(for build: BuildID, _ body: (() -> Bool) throws(PaaSError) -> T) throws(PaaSError) -> T {
+        builds.withLock { $0.own[build, default: 0] += 1 }
+        defer {
+            builds.withLock { state in
+                let left = (state.own[build] ?? 0) - 1
+                state.own[build] = left > 0 ? left : nil
+            }
+        }
+        try requireWanted(build)
+        let result = try body { isWanted(build) }
+        try requireWanted(build)
+        return result
+    }
+
+    private func isWanted(_ build: BuildID) -> Bool { builds.withLock { !$0.abandoned.contains(build) } }
+
     private func requireWanted(_ build: BuildID) throws(PaaSError) {
-        guard builds.withLock({ !$0.abandoned.contains(build) }) else {
+        guard isWanted(build) else {
             throw PaaSError(.cancelled, "the build was cancelled")
         }
     }
 
+    /// How long `abandon` waits for what runs.
+    private static let endSeconds = 10.0
+
     /// Ends what is done for a build, now and until `forget`.
+    /// - Throws: `timeout` if some of it does not end.
     func abandon(_ build: BuildID) throws(PaaSError) {
-        let names = builds.withLock { state in
-            state.abandoned.insert(build)
-            return Array(state.running[build] ?? [])
+        builds.withLock { _ = $0.abandoned.insert(build) }
+        let end = Monotonic.now() + Self.endSeconds
+        while true {
+            // A job may just be starting: its group is empty when it is looked at, and holds a program a moment later. So the
+            // job itself has to be over.
+            let (names, own) = builds.withLock { (Array($0.running[build] ?? []), $0.own[build] ?? 0) }
+            if names.isEmpty && own == 0 { return }
+            try cgroups.killAll(names, seconds: max(0, end - Monotonic.now()))
+            guard Monotonic.now() < end else {
+                throw PaaSError(
+                    .timeout,
+                    "what the engine does for the build does not end\(names.isEmpty ? "" : " (\(names.sorted().joined(separator: ", ")))"); look for processes in state D (a stuck disk), then cancel again",
+                    source: .platform)
+            }
+            usleep(5000)
         }
-        if !names.isEmpty { try cgroups.killAll(names) }
     }
 
     /// Once the build is over.

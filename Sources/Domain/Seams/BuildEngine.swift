@@ -22,8 +22,9 @@ public protocol BuildEngine: Sendable {
     /// file capabilities stripped; canonical digest, EROFS image, fsync, rename.
     func packSlug(build: BuildID, uidSlot: Int, limitBytes: Int64, epoch: Int64) async throws(PaaSError) -> PackedSlug
 
-    /// Ends what the engine itself does for a build, as copying its cache or packing its slug: such a call fails with
-    /// `cancelled`, until the volume is finished. For builds that are being cancelled.
+    /// Ends what the engine itself does for a build, as copying its cache or its archive, handing over its source or packing
+    /// its slug: such a call fails with `cancelled`, until the volume is finished. For builds that are being cancelled.
+    /// - Throws: `timeout` if something does not end within 10 seconds.
     func abandonWork(build: BuildID, epoch: Int64) async throws(PaaSError)
 
     /// Unmounts and removes the volume; with `keepCache` its cache becomes the app's.

@@ -86,7 +86,21 @@ import Testing
             )
             #expect(seen == ["pack", "swift", more, "refused", "refused", "refused"])
             #expect(try await engine.output(of: "ls \(packs) /opt/swift 2>/dev/null || echo absent") == ["absent"])
-            // What is wrong with one is told to whoever builds.
+            // Builds go on without a toolchain that is not for everybody or is gone; the doctor says so.
+            for spoil in [
+                { try Files.setMode(engine.root + "/toolchain", 0o750) },
+                { try Files.removeTree(engine.root + "/toolchain") },
+            ] {
+                try spoil()
+                #expect(
+                    try await build(engine, "cat \(packs)/name; ls /opt/swift 2>/dev/null || echo absent") == [
+                        "pack", "absent",
+                    ])
+                let finding = HostFolders.findings(engine.settings).last
+                #expect(finding?.folder == engine.root + "/toolchain")
+                #expect(finding?.problem?.contains("no app in Swift can be built") == true)
+            }
+            // What is wrong with one of buildpacks is told to whoever builds.
             try Files.setMode(more, 0o777)
             let refused = await #expect(throws: PaaSError.self) { try await build(engine, "true") }
             #expect(refused?.message.contains("everybody may write") == true)

@@ -6,7 +6,8 @@ find_toolchain() {
     if [[ ! -x $toolchain/usr/bin/swift ]]; then
         fail "There is no Swift toolchain in the build." \
             "The operator of the platform has to set PAAS_SWIFT_TOOLCHAIN to a toolchain on the host, the folder that holds usr/bin/swift," \
-            "in /etc/paas/paas.env, and to start the platform anew: sudo bin/down && sudo bin/up"
+            "in /etc/paas/paas.env, and to start the platform anew: sudo bin/down && sudo bin/up" \
+            "If that is set, the folder is gone or not readable for everybody: paasctl doctor says which."
     fi
     export PATH=$toolchain/usr/bin:$PATH
     local words missing
