@@ -241,6 +241,11 @@ def test_ruby_says_what_is_wrong(stack):
     assert "very-secret" not in output
     stack.config()
     assert "The gem source https://rubygems.org/ can't be reached" in stack.fails("ruby", changed(ruby, vendor=None))
+    # What a Gemfile prints is no version, and what a config var says is text.
+    stack.config(BUNDLE_WITHOUT='dev$(touch /app/evil)"; touch /app/evil2; "')
+    assert stack.compile("ruby", changed(ruby, Gemfile='puts "asked=1.0"\nwarn "hello"\n' + ruby["Gemfile"])), stack.output
+    assert stack.run("cd /app && HOME=/app && . .profile.d/ruby.sh && printf '%s' \"$BUNDLE_WITHOUT\""), stack.output
+    assert stack.output == 'dev$(touch /app/evil)"; touch /app/evil2; "' and not list(stack.app.glob("evil*"))
 
 
 def test_php_says_what_is_wrong(stack):
@@ -262,6 +267,45 @@ def test_php_says_what_is_wrong(stack):
     assert "The server of packages http://127.0.0.1:9 can't be reached" in output and "git add -f vendor" in output
     assert "very-secret" not in output
     assert stack.compile("php", {"index.php": "<?php echo 1;"}) and stack.web() == "php -S 0.0.0.0:$PORT -t . .php/router.php"
+
+
+PHP_ASK = r"""
+cd /app && . .profile.d/php.sh && export PHP_DOCROOT_IS_SOURCE=1
+python3 - <<'PYTHON'
+import os, socket, subprocess, time
+# A socket that listens before the server is there takes no port that another has.
+with socket.socket() as probe:
+    probe.bind(("127.0.0.1", 0))
+    port = probe.getsockname()[1]
+server = subprocess.Popen(["php", "-S", f"127.0.0.1:{port}", "-t", ".", ".php/router.php"], stderr=subprocess.DEVNULL)
+def ask(target):
+    end = time.monotonic() + 20
+    while True:
+        try:
+            link = socket.create_connection(("127.0.0.1", port))
+            break
+        except OSError:
+            if time.monotonic() > end: raise
+    link.sendall(f"GET {target} HTTP/1.0\r\nHost: x\r\n\r\n".encode())
+    answer = b""
+    while part := link.recv(65536): answer += part
+    return answer.split(b" ")[1].decode()
+for target in os.environ["TARGETS"].split(): print("answer", target, ask(target))
+server.kill()
+PYTHON
+"""
+
+
+def test_php_shows_nobody_what_belongs_to_the_program(stack):
+    source = {"index.php": "<?php echo 1;", "page.php": "<?php echo 2;", "vendor/x.php": "<?php echo 3;", "Procfile": "web: x\n", ".env": "s", "a/b.txt": "4",
+              ".well-known/security.txt": "5"}
+    assert stack.compile("php", source), stack.output
+    hidden = ["/vendor/x.php", "//vendor/x.php", "/./vendor/x.php", "/%2e/vendor/x.php", "/a/../vendor/x.php", "/a/%2e%2e//vendor/x.php", "/%76endor/x.php",
+              "/vendor/x.php/more", "http://x/vendor/x.php", "/Procfile", "//Procfile", "/.env", "/a/..//.env", "/%2eenv", "/vendor/x.php?y"]
+    shown = ["/", "/page.php", "/a/b.txt", "//page.php", "/.well-known/security.txt", "/page.php?x=/vendor/"]
+    assert stack.run(PHP_ASK, HOME="/app", TARGETS=" ".join(hidden + shown)), stack.output
+    answers = dict(line.split()[1:] for line in stack.output.splitlines() if line.startswith("answer "))
+    assert answers == {**dict.fromkeys(hidden, "404"), **dict.fromkeys(shown, "200")}
 
 
 def test_java_says_what_is_wrong(stack):
