@@ -132,6 +132,33 @@ def changed(files, **changes):
     return result
 
 
+LISTENER = """
+python3 - <<'PYTHON' &
+import socket, time
+server = socket.create_server(("127.0.0.1", 9099))
+open("/tmp/listens", "w").close()
+time.sleep(300)
+PYTHON
+until [ -e /tmp/listens ]; do kill -0 $! || exit 1; read -r -t 0.05 <> <(:) || true; done
+"""
+
+
+@pytest.mark.parametrize("pack, variable", [("go", "GOPROXY"), ("node", "NPM_CONFIG_REGISTRY"), ("ruby", "BUNDLE_MIRROR__ALL"), ("python", "PIP_INDEX_URL")])
+def test_a_registry_that_never_answers_is_named_in_time(stack, pack, variable):
+    """It listens, and nobody takes the connections."""
+    root = {"name": "hello", "version": "1.0.0", "dependencies": {"left-pad": "1.3.0"}}
+    source = {
+        "go": lambda: changed(languages.GO, vendor=None), "node": lambda: {"package.json": json.dumps(root)},
+        "ruby": lambda: changed(languages.ruby(), vendor=None), "python": lambda: {"requirements.txt": "demo\n"},
+    }[pack]()
+    (stack.root / "tmp/listens").unlink(missing_ok=True)
+    stack.config(**{variable: AWAY.replace(":9/", ":9099/")})
+    assert not stack.compile(pack, source, before=LISTENER), stack.output
+    assert "http://127.0.0.1:9099/registry can't be reached from the build" in stack.output, stack.output
+    assert "very-secret" not in stack.output
+    assert stack.seconds < 30
+
+
 def test_go_says_what_is_wrong(stack):
     assert "Gopkg.lock is of dep" in stack.fails("go", {"Gopkg.lock": ""})
     go = languages.GO
@@ -219,6 +246,17 @@ def test_node_says_what_is_wrong(stack):
         output = stack.fails("node", source)
         assert "The npm registry http://127.0.0.1:9/registry can't be reached" in output and "git add -f node_modules" in output
         assert "very-secret" not in output
+    # Where packages lie elsewhere, that place is named; what fails with the cache for another reason is shown.
+    lock["packages"]["node_modules/left-pad"] = {"version": "1.3.0", "resolved": "http://user:very-secret@127.0.0.1:10/left-pad.tgz"}
+    elsewhere = files | {"package-lock.json": json.dumps(lock)}
+    output = stack.fails("node", elsewhere)
+    assert "The server of packages http://127.0.0.1:10 can't be reached" in output and "very-secret" not in output
+    (stack.root / "cache/node/npm/_cacache/index-v5").mkdir(parents=True)
+    assert "The server of packages http://127.0.0.1:10 can't be reached" in stack.fails("node", elsewhere)
+    root = {"name": "hello", "optionalDependencies": {"left-pad": "1.3.0"}, "scripts": {"postinstall": "echo its own words; exit 3"}}
+    lock["packages"][""], lock["packages"]["node_modules/left-pad"]["optional"] = root, True
+    output = stack.fails("node", {"package.json": json.dumps(root), "package-lock.json": json.dumps(lock)})
+    assert "its own words" in output and "'npm ci' failed." in output and "from the build" not in output
     # What is in the source needs no registry.
     checked_in = {"node_modules/left-pad/package.json": '{"name": "left-pad", "version": "1.3.0"}', "index.js": ""}
     assert stack.compile("node", files | checked_in) and "Rebuilding node_modules" in stack.output, stack.output
