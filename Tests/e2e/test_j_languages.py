@@ -139,7 +139,8 @@ server = socket.create_server(("127.0.0.1", 9099))
 open("/tmp/listens", "w").close()
 time.sleep(300)
 PYTHON
-until [ -e /tmp/listens ]; do kill -0 $! || exit 1; read -r -t 0.05 <> <(:) || true; done
+listener=$!
+until [ -e /tmp/listens ]; do kill -0 $listener || exit 1; read -r -t 0.05 <> <(:) || true; done
 """
 
 
