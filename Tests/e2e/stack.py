@@ -61,8 +61,8 @@ class StackBuild:
         for name, value in values.items():
             (self.root / "env" / name).write_text(value)
 
-    def compile(self, pack, files=None, network=False, **environment):
-        """Detects and compiles; True if it was built. What it said is in `output`."""
+    def compile(self, pack, files=None, network=False, before="", **environment):
+        """Detects and compiles; True if it was built. What it said is in `output`. `before` is run first, in the same container."""
         if files is not None:
             self.write(files)
         copies = self.root / "tmp" / "packs"
@@ -70,7 +70,7 @@ class StackBuild:
         copies.mkdir()
         for name in ("lib", pack):
             shutil.copytree(self.packs / name, copies / name)
-        return self.run(COMPILE, network, PACK=pack, **environment)
+        return self.run(before + COMPILE, network, PACK=pack, **environment)
 
     def run(self, command, network=False, timeout=300, **environment):
         """A command line in the image; the buildpacks are at /paas. True if it ended well."""

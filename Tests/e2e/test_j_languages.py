@@ -132,6 +132,34 @@ def changed(files, **changes):
     return result
 
 
+LISTENER = """
+python3 - <<'PYTHON' &
+import socket, time
+server = socket.create_server(("127.0.0.1", 9099))
+open("/tmp/listens", "w").close()
+time.sleep(300)
+PYTHON
+listener=$!
+until [ -e /tmp/listens ]; do kill -0 $listener || exit 1; read -r -t 0.05 <> <(:) || true; done
+"""
+
+
+@pytest.mark.parametrize("pack, variable", [("go", "GOPROXY"), ("node", "NPM_CONFIG_REGISTRY"), ("ruby", "BUNDLE_MIRROR__ALL"), ("python", "PIP_INDEX_URL")])
+def test_a_registry_that_never_answers_is_named_in_time(stack, pack, variable):
+    """It listens, and nobody takes the connections."""
+    root = {"name": "hello", "version": "1.0.0", "dependencies": {"left-pad": "1.3.0"}}
+    source = {
+        "go": lambda: changed(languages.GO, vendor=None), "node": lambda: {"package.json": json.dumps(root)},
+        "ruby": lambda: changed(languages.ruby(), vendor=None), "python": lambda: {"requirements.txt": "demo\n"},
+    }[pack]()
+    (stack.root / "tmp/listens").unlink(missing_ok=True)
+    stack.config(**{variable: AWAY.replace(":9/", ":9099/")})
+    assert not stack.compile(pack, source, before=LISTENER), stack.output
+    assert "http://127.0.0.1:9099/registry can't be reached from the build" in stack.output, stack.output
+    assert "very-secret" not in stack.output
+    assert stack.seconds < 30
+
+
 def test_go_says_what_is_wrong(stack):
     assert "Gopkg.lock is of dep" in stack.fails("go", {"Gopkg.lock": ""})
     go = languages.GO
@@ -219,6 +247,17 @@ def test_node_says_what_is_wrong(stack):
         output = stack.fails("node", source)
         assert "The npm registry http://127.0.0.1:9/registry can't be reached" in output and "git add -f node_modules" in output
         assert "very-secret" not in output
+    # Where packages lie elsewhere, that place is named; what fails with the cache for another reason is shown.
+    lock["packages"]["node_modules/left-pad"] = {"version": "1.3.0", "resolved": "http://user:very-secret@127.0.0.1:10/left-pad.tgz"}
+    elsewhere = files | {"package-lock.json": json.dumps(lock)}
+    output = stack.fails("node", elsewhere)
+    assert "The server of packages http://127.0.0.1:10 can't be reached" in output and "very-secret" not in output
+    (stack.root / "cache/node/npm/_cacache/index-v5").mkdir(parents=True)
+    assert "The server of packages http://127.0.0.1:10 can't be reached" in stack.fails("node", elsewhere)
+    root = {"name": "hello", "optionalDependencies": {"left-pad": "1.3.0"}, "scripts": {"postinstall": "echo its own words; exit 3"}}
+    lock["packages"][""], lock["packages"]["node_modules/left-pad"]["optional"] = root, True
+    output = stack.fails("node", {"package.json": json.dumps(root), "package-lock.json": json.dumps(lock)})
+    assert "its own words" in output and "'npm ci' failed." in output and "from the build" not in output
     # What is in the source needs no registry.
     checked_in = {"node_modules/left-pad/package.json": '{"name": "left-pad", "version": "1.3.0"}', "index.js": ""}
     assert stack.compile("node", files | checked_in) and "Rebuilding node_modules" in stack.output, stack.output
@@ -241,6 +280,11 @@ def test_ruby_says_what_is_wrong(stack):
     assert "very-secret" not in output
     stack.config()
     assert "The gem source https://rubygems.org/ can't be reached" in stack.fails("ruby", changed(ruby, vendor=None))
+    # What a Gemfile prints is no version, and what a config var says is text.
+    stack.config(BUNDLE_WITHOUT='dev$(touch /app/evil)"; touch /app/evil2; "')
+    assert stack.compile("ruby", changed(ruby, Gemfile='puts "asked=1.0"\nwarn "hello"\n' + ruby["Gemfile"])), stack.output
+    assert stack.run("cd /app && HOME=/app && . .profile.d/ruby.sh && printf '%s' \"$BUNDLE_WITHOUT\""), stack.output
+    assert stack.output == 'dev$(touch /app/evil)"; touch /app/evil2; "' and not list(stack.app.glob("evil*"))
 
 
 def test_php_says_what_is_wrong(stack):
@@ -262,6 +306,45 @@ def test_php_says_what_is_wrong(stack):
     assert "The server of packages http://127.0.0.1:9 can't be reached" in output and "git add -f vendor" in output
     assert "very-secret" not in output
     assert stack.compile("php", {"index.php": "<?php echo 1;"}) and stack.web() == "php -S 0.0.0.0:$PORT -t . .php/router.php"
+
+
+PHP_ASK = r"""
+cd /app && . .profile.d/php.sh && export PHP_DOCROOT_IS_SOURCE=1
+python3 - <<'PYTHON'
+import os, socket, subprocess, time
+# A socket that listens before the server is there takes no port that another has.
+with socket.socket() as probe:
+    probe.bind(("127.0.0.1", 0))
+    port = probe.getsockname()[1]
+server = subprocess.Popen(["php", "-S", f"127.0.0.1:{port}", "-t", ".", ".php/router.php"], stderr=subprocess.DEVNULL)
+def ask(target):
+    end = time.monotonic() + 20
+    while True:
+        try:
+            link = socket.create_connection(("127.0.0.1", port))
+            break
+        except OSError:
+            if time.monotonic() > end: raise
+    link.sendall(f"GET {target} HTTP/1.0\r\nHost: x\r\n\r\n".encode())
+    answer = b""
+    while part := link.recv(65536): answer += part
+    return answer.split(b" ")[1].decode()
+for target in os.environ["TARGETS"].split(): print("answer", target, ask(target))
+server.kill()
+PYTHON
+"""
+
+
+def test_php_shows_nobody_what_belongs_to_the_program(stack):
+    source = {"index.php": "<?php echo 1;", "page.php": "<?php echo 2;", "vendor/x.php": "<?php echo 3;", "Procfile": "web: x\n", ".env": "s", "a/b.txt": "4",
+              ".well-known/security.txt": "5"}
+    assert stack.compile("php", source), stack.output
+    hidden = ["/vendor/x.php", "//vendor/x.php", "/./vendor/x.php", "/%2e/vendor/x.php", "/a/../vendor/x.php", "/a/%2e%2e//vendor/x.php", "/%76endor/x.php",
+              "/vendor/x.php/more", "http://x/vendor/x.php", "/Procfile", "//Procfile", "/.env", "/a/..//.env", "/%2eenv", "/vendor/x.php?y"]
+    shown = ["/", "/page.php", "/a/b.txt", "//page.php", "/.well-known/security.txt", "/page.php?x=/vendor/"]
+    assert stack.run(PHP_ASK, HOME="/app", TARGETS=" ".join(hidden + shown)), stack.output
+    answers = dict(line.split()[1:] for line in stack.output.splitlines() if line.startswith("answer "))
+    assert answers == {**dict.fromkeys(hidden, "404"), **dict.fromkeys(shown, "200")}
 
 
 def test_java_says_what_is_wrong(stack):

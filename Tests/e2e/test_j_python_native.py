@@ -28,7 +28,7 @@ def download(folder, *packages):
     return {path.name: subprocess.run(["sha256sum", path], check=True, capture_output=True, text=True).stdout[:64] for path in folder.iterdir()}
 
 
-@pytest.mark.parametrize("name", ["python", "native", "static"])
+@pytest.mark.parametrize("name", ["python", "native", "static", "swift", "apt", "registry"])
 def test_the_buildpacks_own_tests_hold_in_the_build_image(platform, tmp_path, name):
     stack = StackBuild(image_of(platform), REPO / "buildpacks", tmp_path)
     assert stack.run(f"bash /paas/tests/{name}.test", timeout=600), stack.output

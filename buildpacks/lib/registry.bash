@@ -75,6 +75,15 @@ cache_for() {
     mkdir -p "$folder" && printf '%s' "$key" >"$folder/key" || fail "The cache can't be written: $folder."
     REPLY=$folder
 }
+# limit_cache FOLDER MIB WHAT: drops what package managers keep without end, when it has grown too large; at the end of a build.
+limit_cache() {
+    local size
+    [[ -d $1 ]] || return 0
+    size=$(du -sm "$1" 2>/dev/null | cut -f 1)
+    ((${size:-0} > $2)) || return 0
+    body "Cache of $3 dropped: it takes $size MiB, and $2 MiB are kept; the next build fetches what it needs anew"
+    remove "$1"
+}
 # remove PATH…: also what a tool made read-only.
 remove() {
     local path

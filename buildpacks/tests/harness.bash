@@ -55,3 +55,11 @@ serve() {
     done
     served=127.0.0.1:$port
 }
+# silent_listener: accepts connections and never says anything; its port in $port.
+silent_listener() {
+    : >"$work/port"
+    python3 -u -c 'import socket, time; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1]); time.sleep(300)' >"$work/port" &
+    servers+=($!)
+    until [[ -s $work/port ]]; do kill -0 "${servers[-1]}" || exit 1; done
+    port=$(<"$work/port")
+}

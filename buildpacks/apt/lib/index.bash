@@ -29,24 +29,62 @@ mirrors() {
     public "${uris% }"
 }
 
+# proxy_of URL: the proxy that apt has for it, as its own configuration says, or DIRECT; empty: that of the environment, if any.
+proxy_of() {
+    local scheme=${1%%:*} host rest proxy
+    rest=${1#*://} host=${rest%%/*} host=${host##*@} host=${host%%:*}
+    proxy=$(apt config dump --format '%v%n' "Acquire::$scheme::Proxy::$host" | head -n 1)
+    [[ -n $proxy ]] || proxy=$(apt config dump --format '%v%n' "Acquire::$scheme::Proxy" | head -n 1)
+    printf '%s' "$proxy"
+}
+# mirror_away: whether one of the mirrors gives no answer: apt itself asks each of their addresses for a while. Then REPLY says which
+# and why.
+mirror_away() {
+    local place proxy
+    # A program that finds a proxy out is apt's own matter.
+    [[ -z $(apt config dump --format '%v%n' Acquire::http::Proxy-Auto-Detect Acquire::http::ProxyAutoDetect) ]] || return 1
+    while read -r place; do
+        [[ $place == http://* || $place == https://* ]] || continue
+        proxy=$(proxy_of "$place")
+        (
+            if [[ $proxy == DIRECT ]]; then
+                unset http_proxy https_proxy HTTPS_PROXY all_proxy ALL_PROXY
+            elif [[ -n $proxy ]]; then
+                unset no_proxy NO_PROXY
+                export http_proxy=$proxy https_proxy=$proxy
+            fi
+            reachable "$place/" || { printf '%s' "$REPLY" >"$state/away"; exit 1; }
+        ) && continue
+        REPLY="$(public "$place"): $(<"$state/away")"
+        [[ -z $proxy || $proxy == DIRECT ]] || REPLY+=" (through the proxy $(public "$proxy"))"
+        rm -f "$state/away"
+        return 0
+    done < <(apt get update --print-uris 2>/dev/null | sed -nE "s#^'([^']+)/dists/.*#\1#p" | LC_ALL=C sort -u | head -n 3)
+    return 1
+}
+
 # Loads the index of the archive. With an older one at hand it may fail.
 update() {
-    local log=$state/update.log
+    local log=$state/update.log why="the messages above say why"
     updated=1
+    rm -f "$log"
     if [[ ${PAAS_NETWORK:-} != none ]]; then
         body "Loading the index of $(mirrors)"
-        if apt get update --error-on=any >"$log" 2>&1; then
+        if mirror_away; then
+            why=$REPLY
+            body "No answer: $why"
+        elif apt get update --error-on=any >"$log" 2>&1; then
             date +%s >"$state/updated"
             return 0
+        else
+            grep -E '^(E|W|Err)' "$log" | sort -u | head -n 5 | indent_public
         fi
-        grep -E '^(E|W|Err)' "$log" | sort -u | head -n 5 | indent_public
         # Something that is broken for another reason than the network says so in its own words above.
     fi
     if have_index; then
         warn "The index can't be loaded; the one of the last build is used, which is $(($(age) / 3600)) hours old."
         return 0
     fi
-    local why="the messages above say why"
     grep -qE 'Temporary failure|Could not resolve' "$log" 2>/dev/null && why="its name is not known"
     grep -qE 'Could not connect|Connection timed out|Connection refused|Unable to connect' "$log" 2>/dev/null && why="nothing answers there"
     away "The Debian archive" "$(mirrors)" "$why" \
@@ -54,21 +92,31 @@ update() {
         "or put the .deb files into the source and name their paths in Aptfile."
 }
 
-# Addresses of .deb files: loaded once.
+# stale FILE: whether it was loaded more than a day ago.
+stale() { (($(date +%s) - $(stat -c %Y "$1") >= day)); }
+# Addresses of .deb files: with a hash they are loaded once, without one each day, as what lies there may be another file then.
 fetch_addresses() {
-    local address url hash file got
+    local address url hash file got protocols
     for address in "${addresses[@]}"; do
         url=${address%%#*} hash=
         [[ $address == *'#sha256='* ]] && hash=${address##*=}
         file=$state/given/$(sha256sum <<<"$address" | cut -c1-16)-$(basename "$url")
-        if [[ ! -f $file ]]; then
+        if [[ ! -f $file ]] || { [[ -z $hash && ${PAAS_NETWORK:-} != none ]] && stale "$file"; }; then
+            # Without a hash nothing but TLS says that it is what was meant: also a redirection has to keep to it.
+            protocols='=http,https'
+            [[ -n $hash ]] || protocols='=https'
             body "Fetching $(public "$url")"
-            reachable "$(origin "$url")" || away "The server of Aptfile" "$(origin "$url")" "$REPLY" \
-                "Check its name, or put the file into the source and name its path in Aptfile."
-            curl --silent --show-error --fail --location --proto '=http,https' --connect-timeout 8 --speed-limit 1000 --speed-time 20 \
-                --max-filesize 1G --output "$file.part" --config <(printf 'url = "%s"\n' "$(sed 's/[\\"]/\\&/g' <<<"$url")") 2>&1 | indent_public
-            ((PIPESTATUS[0] == 0)) || { rm -f "$file.part"; fail "Aptfile: $(public "$url") can't be fetched; check the address."; }
-            mv "$file.part" "$file"
+            if ! reachable "$(origin "$url")"; then
+                [[ -f $file ]] || away "The server of Aptfile" "$(origin "$url")" "$REPLY" \
+                    "Check its name, or put the file into the source and name its path in Aptfile."
+                warn "$(public "$(origin "$url")") can't be reached: $REPLY. The file of an earlier build is used."
+            else
+                curl --silent --show-error --fail --location --proto '=http,https' --proto-redir "$protocols" --connect-timeout 8 \
+                    --speed-limit 1000 --speed-time 20 --max-filesize 1G --output "$file.part" \
+                    --config <(printf 'url = "%s"\n' "$(sed 's/[\\"]/\\&/g' <<<"$url")") 2>&1 | indent_public
+                ((PIPESTATUS[0] == 0)) || { rm -f "$file.part"; fail "Aptfile: $(public "$url") can't be fetched; check the address."; }
+                mv "$file.part" "$file"
+            fi
         fi
         got=$(sha256sum "$file" | cut -d ' ' -f 1)
         if [[ -n $hash && $hash != "$got" ]]; then

@@ -79,6 +79,14 @@ npm_run() {
     log=$(mktemp)
     npm_do "$@" 2>&1 | tee "$log" | indent_public
     ((PIPESTATUS[0] == 0)) && { rm -f "$log"; return 0; }
+    explain "$log"
+    rm -f "$log"
+    warn "'npm $1' failed."
+    return 1
+}
+# explain LOG: what to do about what npm says in it.
+explain() {
+    local log=$1
     if grep -qE 'ENOTFOUND|ECONNREFUSED|ETIMEDOUT|ECONNRESET|EAI_AGAIN|ENOTCACHED|network timeout|ERR_SOCKET_TIMEOUT|CERT|SELF_SIGNED' "$log"; then
         warn "A package can't be fetched. $(remedy | head -n 1)"
     elif grep -qE 'can only install packages when your package.json and package-lock.json|EUSAGE' "$log"; then
@@ -92,9 +100,7 @@ npm_run() {
     elif grep -qE 'gyp ERR|node-gyp' "$log"; then
         warn "A package with C++ code does not compile; if a header is missing, name its Debian package (lib…-dev) in an Aptfile."
     fi
-    rm -f "$log"
-    warn "'npm $1' failed."
-    return 1
+    return 0
 }
 remedy() {
     echo "Put the packages into the source, then no registry is needed: npm ci --omit=dev && git add -f node_modules"
@@ -149,15 +155,26 @@ install_dependencies() {
         return 0
     fi
     registry=$( (npm_config; npm config get registry) 2>/dev/null)
-    if ((count > 0)) && ! reachable "$registry"; then
-        local why=$REPLY
+    local place why='' asked=''
+    if ((count > 0)); then
+        while IFS= read -r place; do
+            reachable "$place" || { asked=$place why=$REPLY; break; }
+        done < <(places)
+    fi
+    if [[ -n $asked ]]; then
         [[ ${PAAS_NETWORK:-} == none ]] && why='this build has no network'
         # What the last build had is in npm's cache.
-        [[ -d $npm_config_cache/_cacache/index-v5 ]] || npm_away "$why"
-        warn "The npm registry $(public "$registry") can't be reached: $why. Trying with what earlier builds fetched."
+        [[ -d $npm_config_cache/_cacache/index-v5 ]] || npm_away "$asked" "$why"
+        warn "$(server "$asked") $(public "$asked") can't be reached: $why. Trying with what earlier builds fetched."
         title "Installing from the cache (npm ${command[0]})"
-        npm_do "${command[@]}" "${omit[@]}" --offline >/dev/null 2>&1 || npm_away "$why"
-        return 0
+        local log
+        log=$(mktemp)
+        npm_do "${command[@]}" "${omit[@]}" --offline >"$log" 2>&1 && { rm -f "$log"; return 0; }
+        grep -qE 'ENOTCACHED|ENOTFOUND|ECONNREFUSED' "$log" && npm_away "$asked" "$why"
+        # It fails for a reason of its own, as it would with a registry.
+        indent_public <"$log"
+        explain "$log"
+        fail "'npm ${command[0]}' failed."
     fi
     if ((count > 0)); then
         title "Installing from $(public "$registry") (npm ${command[0]})"
@@ -166,10 +183,35 @@ install_dependencies() {
     fi
     npm_run "${command[@]}" "${omit[@]}" || exit 1
 }
+# server URL: what it is called.
+server() { if [[ $1 == "$registry" ]]; then echo "The npm registry"; else echo "The server of packages"; fi; }
 npm_away() {
     local lines
     mapfile -t lines < <(remedy)
-    away "The npm registry" "$registry" "$1" "${lines[@]}"
+    [[ $1 == "$registry" ]] || lines[1]="Or have package-lock.json name another server: npm install --registry https://…, and commit it."
+    away "$(server "$1")" "$1" "$2" "${lines[@]}"
+}
+# Where npm will fetch packages from, at most three: the hosts of package-lock.json, in whose place npm may put its registry.
+places() {
+    local replace url host
+    lock_file || { echo "$registry"; return 0; }
+    replace=$( (npm_config; npm config get replace-registry-host) 2>/dev/null)
+    jq -r --argjson development "$development" '
+        if .packages then .packages | to_entries[] | select(.key | test("(^|/)node_modules/")) | .value | select((.link | not) and (.inBundle | not))
+        else .dependencies // {} | .. | objects | select(has("version") and (.bundled | not)) end
+        | select((.dev | not) or $development == 1) | .resolved // "registry" | strings' "$REPLY" 2>/dev/null |
+        while IFS= read -r url; do
+            case $url in
+            registry) echo "$registry" ;;
+            http://* | https://*)
+                host=${url#*://} host=${host%%/*} host=${host##*@}
+                if [[ $replace == always || $replace == "$host" || ${replace:-npmjs} == npmjs && $host == registry.npmjs.org ]]; then
+                    echo "$registry"
+                else
+                    origin "$url"
+                fi ;;
+            esac
+        done | LC_ALL=C sort -u | head -n 3
 }
 
 # cacheDirectories of package.json: folders of the source that are kept from build to build.

@@ -20,7 +20,10 @@ def line(item):
     archive = info.get("archive_info", {})
     hashes = archive.get("hashes") or dict([archive["hash"].split("=", 1)] if "=" in str(archive.get("hash", "")) else [])
     digest = str(hashes.get("sha256", ""))
-    parts = urllib.parse.urlsplit(url)
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError:
+        return None
     if parts.scheme not in ("http", "https") or not re.fullmatch(r"[0-9a-f]{64}", digest):
         return None
     return f"{digest} " + urllib.parse.urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
@@ -31,12 +34,14 @@ def main():
     # Opened for writing too: each run of pip opens the pipe anew, and the time between two of them is not its end.
     pipe = os.open(sys.argv[1], os.O_RDWR)
     while True:
-        pending = (pending + os.read(pipe, 1 << 20)).lstrip()
+        # One read can give several documents, and a document can come in several reads.
         try:
-            document, end = decoder.raw_decode(pending.decode())
+            text = pending.decode()
+            document, end = decoder.raw_decode(text)
         except ValueError:
-            continue  # not all of it yet
-        pending = pending.decode()[end:].encode()
+            pending = (pending + os.read(pipe, 1 << 20)).lstrip()
+            continue
+        pending = text[end:].lstrip().encode()
         if document == "end":
             break
         if isinstance(document, dict):

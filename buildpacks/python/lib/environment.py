@@ -15,7 +15,7 @@ import re
 import shlex
 import sys
 
-FORMAT = "1"
+FORMAT = "2"
 SETTINGS = (
     "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "PIP_FIND_LINKS", "PIP_NO_INDEX", "PIP_CONSTRAINT", "PIP_NO_BINARY",
     "PIP_ONLY_BINARY", "PIP_DEFAULT_TIMEOUT", "PYTHON_EXTRAS",
@@ -128,6 +128,11 @@ def state(manager, vendor):
     for name in SETTINGS:
         if os.environ.get(name) and name not in WAYS:
             lines[f"setting {name}"] = digest(os.environ[name].encode())
+    if manager == "pip":
+        # pip puts their values in their place: another value can be another package or another index.
+        for name in Requirements("requirements.txt").variables:
+            if name in os.environ:
+                lines[f"setting {name}"] = digest(os.environ[name].encode())
     folders = [vendor] if vendor else []
     for path in files_of(manager):
         if os.path.isdir(path):

@@ -81,14 +81,15 @@ read_settings() {
     ((${#links[@]} == 0)) || export PIP_FIND_LINKS="${links[*]}"
 
     # Facts about requirements.txt; variables that it names are taken from the app's config.
-    changing=() indexes=() repositories=() unpinned=0
+    changing=() indexes=() repositories=() unpinned=0 main_index=
     if [[ $manager == pip ]]; then
         local kind
         while IFS=$'\t' read -r kind value; do
             case $kind in
             variable) has_config "$value" && export "$value=$(config "$value")" ;;
             changing) changing+=("$value") ;;
-            *-index) indexes+=("$value") ;;
+            main-index) main_index=1 indexes+=("$value") ;;
+            extra-index) indexes+=("$value") ;;
             repository) repositories+=("$value") ;;
             unpinned) unpinned=$value ;;
             no-index) offline=1 ;;
@@ -133,13 +134,14 @@ trim_downloads() {
 
 # Whether an index answers, before pip tries for minutes. Arguments: lines `index URL`, `host URL`, `default`.
 reach() {
-    local found url what
-    found=$(printf '%s\n' "$@" | timeout 20 "$python" "$pack/lib/reach.py")
-    case $? in
-    0) return 0 ;;
-    124) url="the package index" what="no answer within 20 s" ;;
-    *) url=${found%%$'\t'*} what=${found#*$'\t'} ;;
-    esac
+    local found code url what
+    # Lines `asking<tab>URL`, and at the end what is wrong with the last of them.
+    found=$(printf '%s\n' "$@" | timeout 20 "$python" -u "$pack/lib/reach.py")
+    code=$? found=${found##*$'\n'}
+    ((code != 0)) || return 0
+    url=${found%%$'\t'*} what=${found#*$'\t'}
+    [[ $url != asking ]] || { url=$what what=; }
+    ((code != 124)) || what="no answer within 20 s"
     warn "The package index $url can't be reached from the build: ${what:-it gave no answer that can be read}."
     warn "Check the host's network and proxy, or name an index that answers: paasctl config set PIP_INDEX_URL=https://…/simple"
     fail "Or put the packages into the repository: pip download -d vendor -r requirements.txt"
@@ -214,11 +216,20 @@ build_project() {
 # Starts writing down what pip fetches; `stop_reports` ends it and leaves $scratch/artifacts.
 start_reports() {
     mkfifo "$scratch/reports" || exit 1
-    "$python" "$pack/lib/artifacts.py" "$scratch/reports" "$scratch/artifacts" &
+    (
+        "$python" "$pack/lib/artifacts.py" "$scratch/reports" "$scratch/artifacts" &
+        child=$!
+        trap 'kill "$child" 2>/dev/null; exit 1' TERM
+        wait "$child" && exit 0
+        trap - TERM
+        # A pipe that nobody reads would have pip wait without end: what it says is taken and thrown away.
+        while IFS= read -r line; do [[ $line != '"end"' ]] || exit 1; done <>"$scratch/reports"
+    ) &
     reporter=$!
 }
 stop_reports() {
-    echo '"end"' >"$scratch/reports"
+    kill -0 "$reporter" 2>/dev/null || fail "What was fetched can't be written down: what does that has ended."
+    printf '\n"end"\n' >"$scratch/reports"
     wait "$reporter" || fail "What was fetched can't be written down."
     reporter=
     rm -f "$scratch/reports"
@@ -243,6 +254,8 @@ install_all() {
     fi
     if [[ -z $offline ]]; then
         local url
+        # Further indexes of requirements.txt are asked beside the main one, not in its place.
+        [[ $manager != pip || -n $main_index ]] || indexes=(default "${indexes[@]}")
         for url in "${indexes[@]:-default}"; do
             if [[ $url == default ]]; then questions+=("default -"); else questions+=("index $url"); fi
         done

@@ -4,7 +4,8 @@ usage: reach.py [--pages] [URL…]       URLs with credentials on standard input
 
 An index has to give any HTTP answer to a request for its root (`URL/pip/`), but a gateway's error; a host has to accept a
 connection. Of an index, the host that its files lie on is looked at too. Proxies and certificates are those of the environment.
-Prints, for the first that fails, `URL<tab>WHAT HAPPENED` without credentials, and ends with 1. Its whole time is bounded by the
+Prints `asking<tab>URL` before each, and `URL<tab>WHAT HAPPENED` for the first that fails, without credentials, and ends with 1
+then. Its whole time is bounded by the
 caller; each wait here takes at most 8 s.
 """
 
@@ -68,8 +69,13 @@ def connect(url):
         pass
 
 
+def asking(url):
+    print(f"asking\t{plain(url)}", flush=True)
+
+
 def index(url):
     """- Returns: what is wrong with it, or None."""
+    asking(url)
     page = url.rstrip("/") + "/pip/"
     try:
         with open_url(page) as answer:
@@ -89,11 +95,13 @@ def index(url):
 
 
 def host(url):
-    parts = urllib.parse.urlsplit(url)
     try:
+        parts = urllib.parse.urlsplit(url)
+        place = plain(f"{parts.scheme}://{parts.netloc}")
+        asking(place)
         connect(url)
     except (OSError, ValueError) as error:
-        return plain(f"{parts.scheme}://{parts.netloc}"), words(error)
+        return plain(url) if isinstance(error, ValueError) else place, words(error)
     return None
 
 
