@@ -59,7 +59,7 @@ import Testing
     @Test func aRepeatedRequestFindsItsBuild() async throws {
         let bench = Bench()
         let (id, commit) = (BuildID.random(), Build.Source(kind: .commit, commit: Bench.commit))
-        func start(_ builds: BuildCoordinator) async throws -> Build {
+        @Sendable func start(_ builds: BuildCoordinator) async throws -> Build {
             try await builds.start(
                 bench.world.app, id: id, source: commit, options: Build.Options(), upload: nil, actor: bench.principal)
         }

@@ -2,6 +2,7 @@ import Domain
 import HTTPTypes
 import Hummingbird
 import HummingbirdCore
+import Logging
 import NIOCore
 import Synchronization
 
