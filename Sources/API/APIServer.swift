@@ -99,6 +99,7 @@ public struct APIServer: Sendable {
         return APIResponder(
             routes: routes, authenticator: authenticator,
             git: GitEndpoint(dependencies: dependencies, authenticator: authenticator), store: dependencies.store,
-            counter: counter, recheckSeconds: dependencies.streamRecheckSeconds, clock: dependencies.clock)
+            repetitions: RepeatedRequests(store: dependencies.store), counter: counter,
+            recheckSeconds: dependencies.streamRecheckSeconds, clock: dependencies.clock)
     }
 }

@@ -29,14 +29,24 @@ public actor BuildCoordinator: BuildService {
     // MARK: BuildService
 
     public func start(
-        _ app: App, source: Build.Source, options: Build.Options, upload: (any SourceUpload)?, actor: Principal
+        _ app: App, id: BuildID?, source: Build.Source, options: Build.Options, upload: (any SourceUpload)?,
+        actor: Principal
     ) async throws(PaaSError) -> Build {
         do throws(PaaSError) {
             guard (upload != nil) == (source.kind == .tar) else {
                 throw PaaSError(.internal, "an archive belongs to a build of one, and to no other")
             }
+            var wanted = upload?.build ?? id ?? .random()
+            if upload == nil, let id {
+                if let known = try await known(id, app, actor) {
+                    // Whoever asked for it may have been cut off before the answer. It is driven already, or taken up by
+                    // the loop.
+                    if known.createdAt.adding(seconds: Limits.idempotencySeconds) > parts.now() { return known }
+                    wanted = .random()
+                }
+            }
             return try await start(
-                app, id: upload?.build ?? .random(), source: source, options: options, actor: actor, patience: .zero)
+                app, id: wanted, source: source, options: options, actor: actor, patience: .zero)
         } catch {
             // As for a pin: the row may be there.
             if error.code != .unavailable && error.code != .stale && error.code != .cancelled {
@@ -57,6 +67,15 @@ public actor BuildCoordinator: BuildService {
     private static func require(_ actor: Principal, _ app: App) throws(PaaSError) {
         guard actor.mayChangeApps, actor.maySee(space: app.space) else {
             throw PaaSError(.forbidden, "this token may not build \(app.name)")
+        }
+    }
+
+    private func known(_ id: BuildID, _ app: App, _ actor: Principal) async throws(PaaSError) -> Build? {
+        try Self.require(actor, app)
+        do throws(PaaSError) {
+            return try await parts.store.build(id)
+        } catch  where error.code == .notFound {
+            return nil
         }
     }
 

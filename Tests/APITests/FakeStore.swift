@@ -25,6 +25,7 @@ final class FakeStore: ControlStore {
         var promotions: [String] = []
         var slug: SlugInfo?
         var bill: [UInt8]?
+        var answers: [IdempotencyKey: IdempotentAnswer] = [:]
         var isAway = false
         /// Away, but for the numbers.
         var hasNoConfigs = false
@@ -62,6 +63,12 @@ final class FakeStore: ControlStore {
     }
     func tokens() async throws(PaaSError) -> [AccessToken] { [] }
     func revokeToken(_ id: TokenID, actor: Principal, now: Timestamp) async throws(PaaSError) {}
+    func idempotentAnswer(_ key: IdempotencyKey, now: Timestamp) async throws(PaaSError) -> IdempotentAnswer? {
+        state.withLock { $0.answers[key] }
+    }
+    func keepIdempotentAnswer(_ answer: IdempotentAnswer, _ key: IdempotencyKey, now: Timestamp)
+        async throws(PaaSError)
+    { state.withLock { $0.answers[key] = answer } }
     func keys(for principal: Principal) async throws(PaaSError) -> [AccessKey] {
         state.withLock { $0.keys.filter { $0.token == principal.token || principal.mayAdministrate } }
     }

@@ -75,6 +75,32 @@ final class FakeUpload: SourceUpload {
     func discard() async { end.withLock { $0 = "discarded" } }
 }
 
+/// Lets nobody pass until it is opened.
+actor Gate {
+    private var isOpen = false
+    private var waiting: [CheckedContinuation<Void, Never>] = []
+    private var arrivals: [CheckedContinuation<Void, Never>] = []
+    private var hasArrived = false
+
+    func pass() async {
+        hasArrived = true
+        for continuation in arrivals { continuation.resume() }
+        arrivals = []
+        guard !isOpen else { return }
+        await withCheckedContinuation { waiting.append($0) }
+    }
+    /// Returns once somebody is held up.
+    func arrival() async {
+        guard !hasArrived else { return }
+        await withCheckedContinuation { arrivals.append($0) }
+    }
+    func open() {
+        isOpen = true
+        for continuation in waiting { continuation.resume() }
+        waiting = []
+    }
+}
+
 final class FakeBuilds: BuildService {
     let store: FakeStore
     /// Logs to be shown next.
@@ -85,7 +111,16 @@ final class FakeBuilds: BuildService {
     let isBusy = Mutex(false)
     /// How many builds each queued one waits for.
     let queue = Mutex<Int?>(nil)
-    init(store: FakeStore) { self.store = store }
+    /// Asked for, in order.
+    let ids = Mutex<[BuildID?]>([])
+    /// Thrown instead of opening a build.
+    let failure = Mutex<PaaSError?>(nil)
+    /// Holds up who opens a build.
+    let gate: Gate?
+    init(store: FakeStore, gate: Gate? = nil) {
+        self.store = store
+        self.gate = gate
+    }
     func receive(_ app: App, actor: Principal) async throws(PaaSError) -> any SourceUpload {
         if isBusy.withLock({ $0 }) { throw PaaSError(.conflict, "build 1 is still running") }
         let upload = FakeUpload()
@@ -94,8 +129,12 @@ final class FakeBuilds: BuildService {
     }
     func waitsFor(_ build: BuildID) async -> Int? { queue.withLock { $0 } }
     func start(
-        _ app: App, source: Build.Source, options: Build.Options, upload: (any SourceUpload)?, actor: Principal
+        _ app: App, id: BuildID?, source: Build.Source, options: Build.Options, upload: (any SourceUpload)?,
+        actor: Principal
     ) async throws(PaaSError) -> Build {
+        ids.withLock { $0.append(id) }
+        if let failure = failure.withLock({ $0 }) { throw failure }
+        if let gate { await gate.pass() }
         started.withLock { $0.append((source, options, upload?.build)) }
         let operation = store.addOperation(.build, "/api/v1/apps/\(app.name)/builds/1")
         let build = Build(
@@ -311,9 +350,9 @@ struct World {
     let tickets = PushTickets()
     let server: APIServer
 
-    init(git: FakeGit = FakeGit(), environment: [String: String] = [:]) throws {
+    init(git: FakeGit = FakeGit(), environment: [String: String] = [:], gate: Gate? = nil) throws {
         self.git = git
-        builds = FakeBuilds(store: store)
+        builds = FakeBuilds(store: store, gate: gate)
         let directory = "\(TestFolder.path)/\(UInt64.random(in: 0...UInt64.max))"
         try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
         lines = PlatformLines(directory: directory)

@@ -56,6 +56,28 @@ import Testing
         }
     }
 
+    @Test func aRepeatedRequestFindsItsBuild() async throws {
+        let bench = Bench()
+        let (id, commit) = (BuildID.random(), Build.Source(kind: .commit, commit: Bench.commit))
+        @Sendable func start(_ builds: BuildCoordinator) async throws -> Build {
+            try await builds.start(
+                bench.world.app, id: id, source: commit, options: Build.Options(), upload: nil, actor: bench.principal)
+        }
+        try await bench.running { builds, _, _ in
+            // The row is made, and its answer lost: as if paasd had been killed.
+            bench.world.with { $0.losesNextAnswer = true }
+            await #expect(throws: PaaSError.self) { _ = try await start(builds) }
+            let again = try await start(builds)
+            #expect(again.id == id)
+            let ended = try await self.ended(bench, builds, again)
+            #expect(ended.outcome == .released(version: 1))
+            #expect(try await start(builds).id == id)
+        }
+        bench.world.with { state in
+            #expect(state.builds.count == 1 && Set(state.ensured.map(\.id)).count == 1)
+        }
+    }
+
     @Test func withoutItsCommitAFetchedSourceIsNoRelease() async throws {
         let bench = Bench()
         let (build, outcome, _) = try await bench.running { builds, _, _ in

@@ -1,6 +1,7 @@
 """Wrong use gives a clear message and the right status or exit code."""
 
 import datetime
+import uuid
 
 import requests
 from slipway import wait_until
@@ -67,6 +68,32 @@ def test_tokens_and_roles(platform, app):
         platform.paasctl("tokens", "revoke", record["id"])
         problem(api(platform, "GET", "/apps", token=record["token"]), 401)
     assert token not in platform.paasctl("events").stdout
+
+
+def test_a_post_with_an_idempotency_key_is_done_once(platform, app):
+    app.deploy(source="who")
+    path, key = f"/apps/{app.name}/builds", str(uuid.uuid4())
+    commit = app.json("builds")[0]["source"]["commit"]
+
+    def post(path, document, key=key, token=None):
+        return api(platform, "POST", path, token=token, json=document, headers={"Idempotency-Key": key})
+
+    build = {"source": {"commit": commit}, "buildOnly": True}
+    first, second = post(path, build), post(path, build)
+    assert first.status_code == second.status_code == 202, (first.text, second.text)
+    assert "Idempotency-Replayed" not in first.headers and second.headers["Idempotency-Replayed"] == "true"
+    assert first.json()["id"] == second.json()["id"] and first.headers["Location"] == second.headers["Location"]
+    problem(post(path, build | {"clearCache": True}), 422)
+    problem(post(path, build, key="x" * 256), 400)
+    wait_until(lambda: app.json("builds")[0]["state"] == "succeeded", 120, "the build")
+    # The answer stays when what it told of has ended.
+    assert post(path, build).headers["Idempotency-Replayed"] == "true"
+    assert len(app.json("builds")) == 2
+    made, again = (post("/tokens", {"role": "viewer"}, key="my tokens") for _ in range(2))
+    assert made.status_code == again.status_code == 201 and made.json() == again.json()
+    assert api(platform, "GET", "/whoami", token=again.json()["token"]).json()["token"] == made.json()["id"]
+    assert [t["id"] for t in platform.json("tokens")].count(made.json()["id"]) == 1
+    platform.paasctl("tokens", "revoke", made.json()["id"])
 
 
 def test_ports(platform, app):

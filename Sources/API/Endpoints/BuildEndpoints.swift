@@ -9,7 +9,9 @@ struct BuildEndpoints: Sendable {
     var routes: [Route] {
         [
             Route(.get, "/api/v1/apps/{app}/builds", query: ["limit", "before"], list),
-            Route(.post, "/api/v1/apps/{app}/builds", query: ["noWait", "buildOnly", "clearCache"], create),
+            Route(
+                .post, "/api/v1/apps/{app}/builds", query: ["noWait", "buildOnly", "clearCache"], takesArchive: true,
+                create),
             Route(.get, "/api/v1/apps/{app}/builds/{id}", get),
             Route(.get, "/api/v1/apps/{app}/builds/{id}/provenance", provenance),
             Route(.get, "/api/v1/apps/{app}/builds/{id}/log", query: ["follow"], log),
@@ -68,7 +70,9 @@ struct BuildEndpoints: Sendable {
                 app, source: Build.Source(kind: .tar), options: options, upload: upload, actor: request.principal)
         } else {
             let source = try await source(request, app, &options)
-            build = try await dependencies.builds.start(app, source: source, options: options, actor: request.principal)
+            build = try await dependencies.builds.start(
+                app, id: request.repetition?.build(of: app.id), source: source, options: options, upload: nil,
+                actor: request.principal)
         }
         guard let id = build.operation else {
             throw PaaSError(.internal, "build \(build.number) was opened, but has no operation to follow it by")

@@ -27,6 +27,8 @@ struct APIRequest: Sendable {
     var principal: Principal
     var caller: CallerCheck
     var now: Timestamp
+    /// Of a POST that names an `Idempotency-Key`.
+    var repetition: RequestIdentity?
     var logger: Logger
 
     func parameter(_ name: String) -> String { parameters[name] ?? "" }

@@ -13,6 +13,7 @@ struct APIResponder: HTTPResponder {
     let authenticator: Authenticator
     let git: GitEndpoint
     let store: any ControlStore
+    let repetitions: RepeatedRequests
     let counter: RequestCounter
     let recheckSeconds: Double
     let clock: @Sendable () -> Timestamp
@@ -101,10 +102,10 @@ struct APIResponder: HTTPResponder {
             [authenticator, clock, headers = request.headers] () async throws(PaaSError) in
             try await authenticator.principal(headers, now: clock())
         }
-        return try await found.route.handler(
-            APIRequest(
+        return try await repetitions.respond(
+            to: APIRequest(
                 request: request, parameters: found.parameters, query: query, principal: principal, caller: caller,
-                now: now, logger: annotated))
+                now: now, logger: annotated), route: found.route)
     }
 
     private static func notAllowed(_ methods: [String]) -> Response {

@@ -15,11 +15,17 @@ struct Route: Sendable {
     var segments: [Segment]
     /// Query parameters that it takes; others are refused.
     var query: Set<String>
+    /// The body may be an archive, which is too large to be held in memory.
+    var takesArchive: Bool
     var handler: Handler
 
     /// - Parameter path: as in `/api/v1/apps/{app}`.
-    init(_ method: HTTPRequest.Method, _ path: String, query: Set<String> = [], _ handler: @escaping Handler) {
+    init(
+        _ method: HTTPRequest.Method, _ path: String, query: Set<String> = [], takesArchive: Bool = false,
+        _ handler: @escaping Handler
+    ) {
         self.method = method
+        self.takesArchive = takesArchive
         self.query = query
         self.handler = handler
         segments = path.dropFirst().split(separator: "/").map { part in

@@ -62,6 +62,12 @@ struct UploadReceiver: Sendable {
         }
     }
 
+    /// Reads and drops the body of a request that is answered without it, so that the caller gets to see the answer.
+    static func drop(_ request: Request) async {
+        var iterator = request.body.makeAsyncIterator()
+        await drain(&iterator)
+    }
+
     private static func drain(_ iterator: inout RequestBody.AsyncIterator) async {
         var dropped = 0
         while dropped <= drainBytes {

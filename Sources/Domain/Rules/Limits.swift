@@ -20,4 +20,12 @@ public enum Limits {
     public static let buildpacks = 20
     /// SSH keys of one token.
     public static let keysPerToken = 50
+    /// Length of an `Idempotency-Key`.
+    public static let idempotencyKeyBytes = 255
+    /// How long an answer to a request with an `Idempotency-Key` is kept, in seconds.
+    public static let idempotencySeconds: Double = 86_400
+    /// Answers of one token that are kept; the oldest go first.
+    public static let idempotentAnswersPerToken = 10_000
+    /// Largest body of an answer that is kept.
+    public static let idempotentAnswerBytes = 64 << 10
 }

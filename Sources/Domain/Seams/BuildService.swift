@@ -1,10 +1,14 @@
 /// Builds as the API and the push see them.
 public protocol BuildService: Sendable {
     /// Opens a build. A commit is one that the app's repository holds, and is pinned first. `conflict` if one is active.
-    /// - Parameter upload: what `receive` gave, finished; for an archive only. It is the build's from here on, and is removed
-    ///   when no build comes of it.
+    /// - Parameters:
+    ///   - id: the same for a request and its repetition, which gives the build that was opened under it within
+    ///     `Limits.idempotencySeconds`; nil: a new one each time. An archive has its own.
+    ///   - upload: what `receive` gave, finished; for an archive only. It is the build's from here on, and is removed
+    ///     when no build comes of it.
     func start(
-        _ app: App, source: Build.Source, options: Build.Options, upload: (any SourceUpload)?, actor: Principal
+        _ app: App, id: BuildID?, source: Build.Source, options: Build.Options, upload: (any SourceUpload)?,
+        actor: Principal
     ) async throws(PaaSError) -> Build
     /// Room for an archive that a build is to be opened with. `conflict` if one is active.
     func receive(_ app: App, actor: Principal) async throws(PaaSError) -> any SourceUpload
@@ -56,10 +60,17 @@ public protocol GitExchange: Sendable {
 }
 
 extension BuildService {
-    /// Opens a build of anything but an archive.
+    /// Opens a new build of anything but an archive.
     public func start(_ app: App, source: Build.Source, options: Build.Options, actor: Principal)
         async throws(PaaSError) -> Build
     {
-        try await start(app, source: source, options: options, upload: nil, actor: actor)
+        try await start(app, id: nil, source: source, options: options, upload: nil, actor: actor)
+    }
+
+    /// Opens a new build.
+    public func start(
+        _ app: App, source: Build.Source, options: Build.Options, upload: (any SourceUpload)?, actor: Principal
+    ) async throws(PaaSError) -> Build {
+        try await start(app, id: nil, source: source, options: options, upload: upload, actor: actor)
     }
 }

@@ -13,6 +13,12 @@ public protocol ControlStore: Sendable {
     func tokens() async throws(PaaSError) -> [AccessToken]
     func revokeToken(_ id: TokenID, actor: Principal, now: Timestamp) async throws(PaaSError)
 
+    // Repeated requests
+    /// The answer that was kept under this key; nil if none is, or if it is older than `Limits.idempotencySeconds`.
+    func idempotentAnswer(_ key: IdempotencyKey, now: Timestamp) async throws(PaaSError) -> IdempotentAnswer?
+    /// Keeps an answer, its body encrypted, and removes those that are too old or too many. One that is there is replaced.
+    func keepIdempotentAnswer(_ answer: IdempotentAnswer, _ key: IdempotencyKey, now: Timestamp) async throws(PaaSError)
+
     // SSH keys
     /// The caller's own, of an admin everybody's; oldest first.
     func keys(for principal: Principal) async throws(PaaSError) -> [AccessKey]

@@ -2,7 +2,7 @@ import Crypto
 import Domain
 import FoundationEssentials
 
-/// Config vars to and from their encrypted form: a format byte, then AES-GCM (random nonce, ciphertext, tag). App, version
+/// Config vars, and answers that are kept, to and from their encrypted form: a format byte, then AES-GCM (random nonce, ciphertext, tag). App, version
 /// and key are authenticated with it, so that a blob opens only where it was written.
 struct ConfigSealer: Sendable {
     private static let format: UInt8 = 1
@@ -35,6 +35,31 @@ struct ConfigSealer: Sendable {
                 .internal,
                 "config version \(version) can't be decrypted: it was written with another encryption key, or changed; restore the right secret.key"
             )
+        }
+    }
+
+    /// Encrypts the body of an answer.
+    /// - Parameter context: authenticated with it: it opens only with the same.
+    func seal(answer: [UInt8], context: String) throws(PaaSError) -> [UInt8] {
+        do {
+            let box = try AES.GCM.seal(answer, using: key.key, authenticating: Data(context.utf8))
+            guard let combined = box.combined else { throw PaaSError(.internal, "an answer can't be encrypted") }
+            return [Self.format] + Array(combined)
+        } catch {
+            throw PaaSError(.internal, "an answer can't be encrypted; the platform's log has the details", cause: error)
+        }
+    }
+
+    func open(answer sealed: [UInt8], context: String) throws(PaaSError) -> [UInt8] {
+        do {
+            guard sealed.first == Self.format else { throw PaaSError(.internal, "unknown format") }
+            let box = try AES.GCM.SealedBox(combined: sealed.dropFirst())
+            return Array(try AES.GCM.open(box, using: key.key, authenticating: Data(context.utf8)))
+        } catch {
+            throw PaaSError(
+                .internal,
+                "the answer kept under this Idempotency-Key can't be decrypted: it was written with another encryption key, or changed; restore the right secret.key, or send another Idempotency-Key",
+                cause: error)
         }
     }
 

@@ -4,6 +4,7 @@ import Postgres
 enum Migrations {
     static let all = [
         migration001, migration002, migration003, migration004, migration005, migration006, migration007,
+        migration008,
     ]
     /// Keys of the advisory locks that this program takes in its database.
     static let lockKey: Int64 = 0x736c_6970_0001
