@@ -12,7 +12,8 @@ struct PaasCtl: AsyncParsableCommand {
             """,
         subcommands: [
             Login.self, WhoAmI.self, Logout.self, Apps.self, Git.self, GitCredential.self, Keys.self, Scale.self,
-            Processes.self,            Config.self, Ports.self, Builds.self, Buildpacks.self, Slugs.self, Releases.self, Rollback.self, Promote.self,
+            Processes.self, Config.self, Ports.self, Builds.self, Buildpacks.self, Slugs.self, Releases.self,
+            Rollback.self, Promote.self,
             Logs.self, Spaces.self, Tokens.self,
             Events.self, Operations.self, Nodes.self, Stacks.self, Doctor.self, Status.self,
         ])
