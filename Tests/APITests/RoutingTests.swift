@@ -15,7 +15,7 @@ import Testing
     @Test func aRouterThatAcknowledgesNothingIsDisconnected() async throws {
         let feed = FakeFeed()
         let application = Application(
-            responder: RoutingResponder(feed: feed, keepAlive: .milliseconds(20), patience: .seconds(1)),
+            responder: RoutingResponder(feed: feed, keepAlive: .milliseconds(20), patience: .seconds(3)),
             configuration: ApplicationConfiguration(address: .hostname("127.0.0.1", port: 0)))
         try await application.test(.live) { client in
             let base = "http://localhost:\(try #require(client.port))/v1"
@@ -39,7 +39,7 @@ import Testing
                 #expect(try await HTTPClient.shared.execute(post, timeout: .seconds(20)).status == .noContent)
             }
             #expect(feed.state.withLock { $0.acknowledged.count } == 3)
-            #expect(ContinuousClock.now - lastAcknowledgement >= .seconds(1))
+            #expect(ContinuousClock.now - lastAcknowledgement >= .seconds(3))
             while !feed.state.withLock({ $0.connected.isEmpty }) { try await Task.sleep(for: .milliseconds(5)) }
         }
     }
